@@ -1,0 +1,1 @@
+"""Descriptions of what is seen."""

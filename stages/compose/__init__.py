@@ -1,0 +1,1 @@
+"""Media made here, with exact truth."""

@@ -1,0 +1,67 @@
+"""The contract of a decision: a pass over the finished tables that says what is kept, and why.
+
+Decisions run after annotation, read columns only, call no model and change no record: what they
+return is written beside the records as a table of its own. So a threshold can be moved, and the
+shards rebuilt, without computing anything again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+import pyarrow as pa
+
+from clipmill.schemas.fingerprints import fingerprint
+from clipmill.stages.stage import StageSettings
+
+S = TypeVar("S", bound=StageSettings)
+
+DECISION_SCHEMA = pa.schema(
+    [
+        pa.field("video", pa.string()),
+        pa.field("segment", pa.string()),
+        pa.field("keep", pa.bool_()),
+        pa.field("reason", pa.string()),  # null where kept; else a short countable phrase
+    ]
+)
+
+
+class Decision(Generic[S]):
+    """Base class of all decisions: `class FilterScores(Decision[Settings])`."""
+
+    Settings: ClassVar[type[StageSettings]] = StageSettings
+    version: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            for argument in get_args(base):
+                if isinstance(argument, type) and issubclass(argument, StageSettings):
+                    cls.Settings = argument
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.__module__.rsplit(".", 1)[-1]
+
+    def reads(self) -> frozenset[str]:
+        """Tokens the decision reads, as a stage's `needs`; linted with the recipe."""
+        return frozenset()
+
+    def fingerprint(self) -> str:
+        identity: dict[str, Any] = {
+            "operator": self.name(),
+            "version": self.version,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+        return fingerprint(identity)
+
+    def decide(self, segments: pa.Table) -> pa.Table:
+        """One row of `DECISION_SCHEMA` per row of `segments`, in the same order.
+
+        `segments` is the flat table: `video`, `segment`, `layer`, `start_s`, `end_s`,
+        `score_<name>` (null = not computed), `label_<name>`, ...
+        """
+        raise TypeError(f"{type(self).__qualname__} must implement decide()")

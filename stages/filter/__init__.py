@@ -1,0 +1,1 @@
+"""Keeping and dropping, by what the tables say."""

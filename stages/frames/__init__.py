@@ -1,0 +1,1 @@
+"""Frames: choosing them, and vectors of them."""

@@ -1,0 +1,1 @@
+"""Everything that loads weights or calls a teacher, behind small protocols."""

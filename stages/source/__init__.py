@@ -1,0 +1,1 @@
+"""Where media comes from: finding it, probing it, reading what its publisher says."""

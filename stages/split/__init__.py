@@ -1,0 +1,1 @@
+"""Cutting a timeline into segments."""
