@@ -106,7 +106,7 @@ class Span:
         return shared / union if union > 0 else 0.0
 
     def on(self, clock: Clock, rounding: Rounding = "nearest") -> Span:
-        """The same interval on another clock; both ends are rounded alike, so neighbours stay so."""
+        """The same interval on another clock; both ends round alike, so neighbours still touch."""
         start = clock.tick(self.clock.exact(self.start), rounding)
         return Span(clock, start, max(start, clock.tick(self.clock.exact(self.end), rounding)))
 

@@ -11,7 +11,8 @@ A shard is a plain WebDataset tar. Members of one clip share a key and stand nex
 
 KEY.json holds `layout` (this version), `key`, `video` (id, source, licence, consent, provenance,
 meta, parents), `segment`, `layer`, `span` (clock, start, end, start_s, end_s on the source),
-`media` (frames, fps, width, height, seconds, how it was cut), `texts`, `scores`, `labels`, `samples`.
+`media` (frames, fps, width, height, seconds, how it was cut), `texts`, `scores`, `labels` and
+`samples`.
 No member holds a time of day, a host name or a path of the machine that made it.
 """
 
