@@ -92,7 +92,7 @@ class Profile(BaseModel):
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
-    __pydantic_extra__: dict[str, Rule]
+    __pydantic_extra__: dict[str, Rule] = Field(init=False)
 
     missing: Missing = "drop"
     """What to do with a segment of which a named score or label is not computed."""
