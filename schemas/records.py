@@ -52,6 +52,10 @@ class Stream:
     sample_rate: int | None = None
     channels: int | None = None
     language: str | None = None
+    first: int | None = None  # tick of the first frame or sample that is really there
+    end: int | None = None  # tick at which the last one ends
+    mirrored: bool = False  # flipped left to right before it is turned by `rotation`
+    seekable: bool = True  # False: read from the start, seeking would miss or misdate frames
 
 
 @dataclass(slots=True)
@@ -70,6 +74,12 @@ class Probe:
     @property
     def picture(self) -> Stream:
         return self.streams[self.video]
+
+    @property
+    def span(self) -> Span:
+        """The whole picture: first frame's tick to last frame's end, on the picture's clock."""
+        first, end = self.picture.first or 0, self.picture.end or 0
+        return Span(self.picture.clock, first, max(first, end))
 
     @property
     def sound(self) -> list[Stream]:
@@ -190,11 +200,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage that has been applied. `skipped` where its `when` profile spared the work."""
+    """A stage that has been applied; `spared` are the segments its `when` profile left out."""
 
     stage: str
     fingerprint: str
-    skipped: int = 0  # how many segments `when` spared
+    spared: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
