@@ -1,0 +1,226 @@
+"""A teacher that runs in the actor itself, through Hugging Face transformers.
+
+Serves any image-text-to-text model (Qwen2.5-VL, Qwen3-VL, ...) and, for requests without pictures,
+any causal language model. Slower than a serving engine, and the backend with the fewest parts: no
+server, no port, the same on a CPU. Greedy replies are batched; in reduced precision a batch-mate
+can move a near-tie, which is the price of batching everywhere. Sampled requests run alone, because
+torch has one random stream per batch and a request's seed must decide its reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from clipmill.schemas.errors import ModelError
+from clipmill.stages.models.identity import ModelIdentity, local_folder
+from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
+from clipmill.stages.models.torchvision_shim import prepare
+
+
+class TransformersTeacher:
+    """See the module's docstring; `setup` loads the model, `ask` may be called concurrently."""
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        self.settings = settings
+        self.identity: ModelIdentity = settings.model_identity()
+        # One thread: calls queue up behind the one model while the actor's loop stays free.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="teacher")
+        self._sees = False
+        self._model: Any = None
+        self._processor: Any = None
+        self._tokenizer: Any = None
+        self._grammars: Any = None
+        self._ends: set[int] = set()
+        self._reserved: list[str] = []
+
+    def setup(self) -> None:
+        """Load the weights. Raises ModelError where there are none to load."""
+        prepare()
+        import torch
+        from transformers import (
+            AutoConfig,
+            AutoModelForCausalLM,
+            AutoModelForImageTextToText,
+            AutoProcessor,
+            AutoTokenizer,
+        )
+        from transformers.models.auto.modeling_auto import (
+            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        )
+
+        from clipmill.stages.models.constrained import Grammars
+
+        folder = local_folder(self.settings.model)
+        source: dict[str, Any] = {
+            "pretrained_model_name_or_path": str(folder or self.settings.model),
+            "trust_remote_code": False,
+        }
+        if folder is None:
+            source["revision"] = self.settings.revision
+        device = self.settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            config = AutoConfig.from_pretrained(**source)
+            self._sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+            kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
+            self._processor = (AutoProcessor if self._sees else AutoTokenizer).from_pretrained(
+                **source
+            )
+            model = kind.from_pretrained(**source, dtype=self.settings.dtype)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"model {self.settings.model!r} cannot be loaded: {error}",
+                cure="check its name and revision; without a hub, give a local folder",
+            ) from error
+        self._model = model.to(device).eval()
+        self._tokenizer = self._processor.tokenizer if self._sees else self._processor
+        self._tokenizer.padding_side = "left"  # generation continues at the right end of a row
+        self._ends = _ends(model.generation_config.eos_token_id, self._tokenizer.eos_token_id)
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(min(self._ends))
+        self._reserved = sorted(
+            {token.content for token in self._tokenizer.added_tokens_decoder.values()}
+            | set(self._tokenizer.all_special_tokens),
+            key=lambda token: (-len(token), token),
+        )
+        width = model.get_output_embeddings().weight.shape[0]
+        self._grammars = Grammars(self._tokenizer, width, self._end())
+
+    async def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        """One reply per request, in the order of the requests."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._answer, list(requests))
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._model = self._processor = self._tokenizer = self._grammars = None
+
+    def _answer(self, requests: list[Request]) -> list[Reply]:
+        replies: dict[int, Reply] = {}
+        ready: list[tuple[int, Request, list[Image.Image]]] = []
+        for place, request in enumerate(requests):
+            try:
+                pictures = [_picture(data) for data in request.images]
+            except (OSError, ValueError, Image.DecompressionBombError) as error:
+                replies[place] = Reply(request.id, finish_reason="error", error=f"image: {error}")
+                continue
+            if pictures and not self._sees:
+                raise ModelError(
+                    f"model {self.settings.model!r} reads text only, and pictures were sent",
+                    cure="name a vision-language model, or ask for no frames",
+                )
+            ready.append((place, request, pictures))
+        for batch in self._batches(ready):
+            found = self._generate([item[1] for item in batch], [item[2] for item in batch])
+            replies.update(zip((item[0] for item in batch), found, strict=True))
+        return [replies[place] for place in range(len(requests))]
+
+    def _batches(
+        self, ready: list[tuple[int, Request, list[Image.Image]]]
+    ) -> Iterator[list[tuple[int, Request, list[Image.Image]]]]:
+        """Greedy requests of one kind together, sampled ones alone."""
+        kinds: dict[tuple[int, bool], list[tuple[int, Request, list[Image.Image]]]] = {}
+        for item in ready:
+            if item[1].temperature > 0:
+                yield [item]
+            else:
+                kinds.setdefault((item[1].max_tokens, bool(item[2])), []).append(item)
+        size = self.settings.batch_size
+        for items in kinds.values():
+            yield from (items[start : start + size] for start in range(0, len(items), size))
+
+    def _generate(self, requests: list[Request], pictures: list[list[Image.Image]]) -> list[Reply]:
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        texts = [self._chat(request) for request in requests]
+        flat = [images for images in pictures if images]
+        inputs = self._processor(
+            text=texts,
+            padding=True,
+            return_tensors="pt",
+            # A chat template writes the special tokens itself.
+            add_special_tokens=self._tokenizer.chat_template is None,
+            **({"images": flat} if flat else {}),
+        ).to(self._model.device)
+        first = requests[0]
+        # Built from nothing, so that a checkpoint's own sampling defaults cannot leak in.
+        config = GenerationConfig(
+            max_new_tokens=first.max_tokens,
+            do_sample=first.temperature > 0,
+            eos_token_id=sorted(self._ends),
+            pad_token_id=self._tokenizer.pad_token_id,
+            **({"temperature": first.temperature, "top_k": 0} if first.temperature > 0 else {}),
+        )
+        processors = LogitsProcessorList()
+        if any(request.schema is not None for request in requests):
+            processors.append(self._grammars.processor([r.schema for r in requests]))
+        devices = [self._model.device] if self._model.device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(first.seed)
+            output = self._model.generate(
+                **inputs, generation_config=config, logits_processor=processors
+            )
+        prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
+        rows = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [
+            self._reply(request, row, count)
+            for request, row, count in zip(requests, rows, prompt_tokens, strict=True)
+        ]
+
+    def _chat(self, request: Request) -> str:
+        """The request in the model's own chat form, its special tokens defused in the text."""
+        text = request.prompt
+        for token in self._reserved:
+            if token.strip() and len(token) > 1:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+        if self._tokenizer.chat_template is None and not self._sees:
+            return text
+        content: Any = text
+        if self._sees:
+            content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": text}]
+        chat: str = self._processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        return chat
+
+    def _reply(self, request: Request, row: list[int], prompt_tokens: int) -> Reply:
+        stop = next((place for place, token in enumerate(row) if token in self._ends), None)
+        kept = row if stop is None else row[:stop]
+        return Reply(
+            request.id,
+            self._tokenizer.decode(kept, skip_special_tokens=True),
+            finish_reason="length" if stop is None else "stop",
+            usage=Usage(int(prompt_tokens), len(kept) + (stop is not None)),
+        )
+
+    def _end(self) -> int:
+        """The end token that closes a constrained reply: the tokenizer's own, if it is one."""
+        own = self._tokenizer.eos_token_id
+        return int(own) if own in self._ends else min(self._ends)
+
+
+def _ends(*named: int | list[int] | None) -> set[int]:
+    ends: set[int] = set()
+    for value in named:
+        ends.update([value] if isinstance(value, int) else value or [])
+    if not ends:
+        raise ModelError(
+            "the model names no end token, so no reply could ever be complete",
+            cure="set eos_token_id in its generation_config.json",
+        )
+    return ends
+
+
+def _picture(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except UnidentifiedImageError as error:
+        raise ValueError("not a picture") from error
