@@ -1,1 +1,1 @@
-"""The engine: recipes, planning, Ray execution, the store, packing, statistics, the command line."""
+"""The engine: recipes, planning, Ray, the store, packing, statistics, the command line."""

@@ -50,8 +50,8 @@ class Stage(Generic[S]):
 
     `unit = "video"` asks for the whole video (probe, split, transcribe); such stages stand first
     and carry no frames. `unit = "part"` stages see at most a bounded number of segments at once.
-    `teacher = True` marks expensive model work: it runs in an actor of its own and its result is
-    committed at once. Raise `schemas.errors.MediaError` for bad media; any other exception fails
+    `own_actor = True` keeps a model out of other stages' processes; `teacher = True` marks the
+    expensive ones, whose results are also committed at once. Raise `schemas.errors.MediaError` for bad media; any other exception fails
     the part too, and only that part.
     """
 
@@ -62,6 +62,7 @@ class Stage(Generic[S]):
     resources: ClassVar[Resources] = Resources()
     version: ClassVar[int] = 1  # raise it when the same settings start to give other results
     teacher: ClassVar[bool] = False
+    own_actor: ClassVar[bool] = False  # holds a model: never shares a process with other stages
     packages: ClassVar[dict[str, str]] = {}  # importable module -> extra that installs it
 
     def __init_subclass__(cls) -> None:
@@ -73,6 +74,7 @@ class Stage(Generic[S]):
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
+        self.label = self.name()  # the name of this entry in its recipe, set by the planner
 
     @classmethod
     def name(cls) -> str:
@@ -101,7 +103,7 @@ class Stage(Generic[S]):
 
     def author(self, model: str = "", revision: str = "", prompt: str = "") -> Author:
         """The author of what this stage writes."""
-        return Author(self.name(), model, revision, prompt)
+        return Author(self.label, model, revision, prompt)
 
     def requires(self) -> dict[str, str]:
         """Importable module -> extra, as the settings need them; linted before anything starts."""

@@ -1,0 +1,182 @@
+"""Parcels through actor pools on Ray Data: the engine, on a laptop and on a cluster.
+
+Ray Data streams, applies back-pressure and scales the pools; what is set here is only what its
+defaults get wrong for parts of video. Every row is a block of its own, since a block is the unit
+that is scheduled, retried and shipped, and parts are large and uneven. Logical CPUs are scaled
+down where the pools together ask for more than there is, because Ray would otherwise wait for
+ever, without a word, for an actor that can never start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from clipmill.pipeline.parcel import Parcel
+from clipmill.pipeline.plan import Group, Plan
+from clipmill.pipeline.worker import Job, Worker
+from clipmill.schemas.errors import RecipeError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+OBJECT_STORE_BYTES = 1 << 30
+"""What parcels in flight may occupy on one machine; back-pressure holds the readers beyond it."""
+
+
+class RayEngine:
+    """A connection to Ray: a private one on this machine, or a cluster's at `address`."""
+
+    def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        self.started = not ray.is_initialized()
+        if not self.started:
+            return
+        if address is None:
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=2 * OBJECT_STORE_BYTES,
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+
+    def resources(self) -> dict[str, float]:
+        """What the cluster has in all: CPU, GPU, memory."""
+        return dict(ray.cluster_resources())
+
+    def stream(self, job: Job, parcels: list[Parcel]) -> Iterator[Parcel]:
+        """Receipts, in the order parts finish."""
+        if not parcels:
+            return
+        _configure()
+        book = _Book.options(num_cpus=0).remote()
+        dataset = ray.data.from_items(
+            [{"parcel": parcel.to_bytes()} for parcel in parcels],
+            override_num_blocks=len(parcels),
+        )
+        for number, options in enumerate(placements(job.plan, self.resources())):
+            dataset = dataset.flat_map(_Actor, fn_constructor_args=(job, number, book), **options)
+        for row in dataset.iter_rows():
+            yield Parcel.from_bytes(row["parcel"])
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`function` over items, in parallel, in no particular order."""
+        rows = [{"item": item} for item in items]
+        if not rows:
+            return
+        _configure()
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        cpus = min(1.0, self.resources().get("CPU", 1.0) / 2)
+        for row in dataset.map(
+            lambda row: {"out": [function(row["item"])]}, num_cpus=cpus
+        ).iter_rows():
+            yield row["out"][0]
+
+    def close(self) -> None:
+        if self.started:
+            ray.shutdown()
+
+
+class _Actor:
+    """A worker as Ray Data calls it: one row in, rows out."""
+
+    def __init__(self, job: Job, number: int, book: Any) -> None:
+        self.worker = Worker(job, number, _Attempts(book))
+
+    def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        done = self.worker.handle(Parcel.from_bytes(row["parcel"]))
+        return [{"parcel": parcel.to_bytes()} for parcel in done]
+
+
+@ray.remote
+class _Book:
+    """Attempts begun and not ended. It lives beside the workers, so it outlives each of them."""
+
+    def __init__(self) -> None:
+        self.open: Counter[str] = Counter()
+
+    def begin(self, work: str) -> int:
+        self.open[work] += 1
+        return self.open[work] - 1
+
+    def end(self, work: str) -> None:
+        del self.open[work]
+
+
+class _Attempts:
+    def __init__(self, book: Any) -> None:
+        self.book = book
+
+    def begin(self, work: str) -> int:
+        return int(ray.get(self.book.begin.remote(work)))
+
+    def end(self, work: str) -> None:
+        ray.get(self.book.end.remote(work))
+
+
+def placements(plan: Plan, cluster: dict[str, float]) -> list[dict[str, Any]]:
+    """Ray's options for each group of a plan, such that all pools can stand at the same time.
+
+    Raises RecipeError where the cluster can never satisfy a group.
+    """
+    total = cluster.get("CPU", 1.0)
+    wanted = sum(group.resources.cpus * _least(group) for group in plan.groups)
+    scale = min(1.0, 0.9 * total / wanted) if wanted else 1.0
+    return [_placement(group, cluster, scale) for group in plan.groups]
+
+
+def _placement(group: Group, cluster: dict[str, float], scale: float) -> dict[str, Any]:
+    least = _least(group)
+    gpus = group.resources.gpus
+    if gpus * least > cluster.get("GPU", 0.0):
+        raise RecipeError(
+            f"{group.name} needs {gpus * least:g} GPU, the cluster has {cluster.get('GPU', 0):g}",
+            key=f"stages.{group.name}.resources.gpus",
+            cure="give a cluster with accelerators (--address), or lower gpus or actors",
+        )
+    memory = group.resources.memory_gb * 2**30
+    if memory * least > cluster.get("memory", float("inf")):
+        raise RecipeError(
+            f"{group.name} needs {group.resources.memory_gb * least:g} GB, which no node has",
+            key=f"stages.{group.name}.resources.memory_gb",
+            cure="lower memory_gb or use larger machines",
+        )
+    most = group.actors[1] if group.actors else _most(group, cluster)
+    options: dict[str, Any] = {
+        "compute": ActorPoolStrategy(min_size=least, max_size=max(least, most)),
+        "num_cpus": group.resources.cpus * scale,
+    }
+    if gpus:
+        options["num_gpus"] = gpus
+    if memory:
+        options["memory"] = memory
+    if group.env:
+        options["runtime_env"] = {"py_executable": group.env}
+    return options
+
+
+def _least(group: Group) -> int:
+    return group.actors[0] if group.actors else 1
+
+
+def _most(group: Group, cluster: dict[str, float]) -> int:
+    if group.resources.gpus:
+        return max(1, int(cluster.get("GPU", 0.0) / group.resources.gpus))
+    return max(1, int(cluster.get("CPU", 1.0) / max(group.resources.cpus, 0.25)))
+
+
+def _configure() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # one row, one block
+    context.target_min_block_size = 1
+    context.execution_options.preserve_order = False
+    context.execution_options.resource_limits.object_store_memory = OBJECT_STORE_BYTES
