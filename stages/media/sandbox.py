@@ -205,7 +205,7 @@ def _value(reply: tuple[bytes, bytes]) -> Any:
     kind, payload = reply
     value = pickle.loads(payload) if payload else None
     if kind == b"e":
-        raise value
+        raise value  # an exception by the protocol
     return value
 
 
