@@ -5,9 +5,10 @@ constrained grammars differ in small ways, and servers ignore what they do not k
 asked once more with the complaint attached (or, if it got lost, asked again as it was). What fails
 twice is rejected under a short reason, never mended by hand or guessed.
 
-A rejected segment gets no text; `mark_rejected` leaves the label `rejected:<token>` with the
-reason, where token is what the stage would have added, e.g. `rejected:texts:caption = truncated`.
-So the segments table can count rejections and a profile can filter by them.
+A rejected segment gets no text; `mark_rejected` leaves the label `rejected_<role>` with the reason,
+e.g. `rejected_caption = truncated`. The stage lists `labels:rejected_<role>` under `provides`, so
+that a rejection is stored, counted by grouping a column, usable in a profile, and taken back when
+the stage runs again.
 """
 
 from __future__ import annotations
@@ -146,9 +147,9 @@ def read(reply: Reply, schema: dict[str, Any] | None) -> Any:
     return value
 
 
-def mark_rejected(segment: Segment, token: str, reason: str) -> None:
+def mark_rejected(segment: Segment, role: str, reason: str) -> None:
     """Leave the countable mark of a rejection on a segment, see the module's docstring."""
-    segment.labels[f"rejected:{token}"] = reason
+    segment.labels[f"rejected_{role}"] = reason
 
 
 def _repair(request: Request, refused: Refused, attempt: str) -> Request:

@@ -1,0 +1,65 @@
+"""Write a vector per clip: the mean of its frames' vectors, once, for every later use.
+
+Search, deduplication, clustering and alignment all read the same vector, so it does not depend on
+any query. The mean over frames is the pooling that the large published sets use; it loses the
+order of events, which these uses do not need. All frames of a part are encoded in one stream of
+full batches, however few each clip has.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from clipmill.schemas.records import Embedding, Part
+from clipmill.stages.models.encoder import EncoderSettings, encoder_name, open_encoder, pool
+from clipmill.stages.models.frame_choice import spread
+from clipmill.stages.stage import Stage, StageSettings
+
+
+class Settings(StageSettings):
+    encoder: EncoderSettings = EncoderSettings()
+    """The model, and how it is run."""
+    layer: str = "shots"
+    """Layer whose segments get a vector."""
+    name: str = Field(default="clip", pattern=r"^[a-z0-9_]+$")
+    """Name of the embedding."""
+    frames: int = Field(default=8, ge=1)
+    """At most so many frames a clip, spread over it."""
+
+
+class Embed(Stage[Settings]):
+    """Embed clips: the mean of their frames under an image-text encoder, as one named vector."""
+
+    needs = frozenset({"frames", "segments:{layer}"})
+    provides = frozenset({"embeddings:{name}"})
+    own_actor: ClassVar[bool] = True
+    packages: ClassVar[dict[str, str]] = {"torch": "models", "open_clip": "models"}
+
+    def identity(self) -> dict[str, Any]:
+        own = super().identity()
+        own["settings"]["encoder"] = self.settings.encoder.identity()
+        return own
+
+    def setup(self) -> None:
+        self.encoder = open_encoder(self.settings.encoder)
+        self.encoder.setup()
+
+    def process(self, part: Part) -> Part:
+        chosen = [
+            (segment, spread(part.frames.get(segment.id, []), self.settings.frames))
+            for segment in part.video.layer(self.settings.layer)
+        ]
+        vectors = self.encoder.images([frame.jpeg for _, frames in chosen for frame in frames])
+        model = encoder_name(self.encoder.identity)
+        start = 0
+        for segment, frames in chosen:
+            mean = pool(vectors[start : start + len(frames)])
+            start += len(frames)
+            if mean is not None:  # a clip without frames has no vector, which is not a zero one
+                segment.embeddings.append(Embedding(self.settings.name, model, mean.tolist()))
+        return part
+
+    def close(self) -> None:
+        self.encoder.close()

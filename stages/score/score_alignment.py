@@ -1,0 +1,116 @@
+"""Score how well a text fits its clip: cosine of the text's vector and the picture's.
+
+From a stored embedding the clip side costs nothing, and many texts can be scored later. From
+frames the text can also be held against its best frame (`max`), which is kinder to a clip where
+the thing named is seen only briefly; published sets use both. Scores of two encoders are not
+comparable: thresholds belong to one model.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from clipmill.schemas.errors import ModelError
+from clipmill.schemas.records import Part, Segment
+from clipmill.stages.models.encoder import (
+    EncoderSettings,
+    Vectors,
+    encoder_name,
+    open_encoder,
+    pool,
+)
+from clipmill.stages.models.frame_choice import spread
+from clipmill.stages.stage import Stage, StageSettings
+
+
+class Settings(StageSettings):
+    encoder: EncoderSettings = EncoderSettings()
+    """The model, and how it is run. It must be the one that made `embedding`."""
+    layer: str = "shots"
+    """Layer whose segments are scored."""
+    role: str = "caption"
+    """Role of the text that is scored; of several, the last written."""
+    name: str = Field(default="alignment", pattern=r"^[a-z0-9_]+$")
+    """Name of the score, a cosine between -1 and 1."""
+    embedding: str | None = None
+    """Score against this stored embedding; none encodes frames."""
+    pooling: Literal["mean", "max"] = "mean"
+    """Of frames: the text against the mean frame, or the best of its frames' scores."""
+    frames: int = Field(default=8, ge=1)
+    """At most so many frames a clip, spread over it."""
+
+    @model_validator(mode="after")
+    def _one_vector_has_no_best_frame(self) -> Self:
+        if self.embedding is not None and self.pooling == "max":
+            raise ValueError("pooling: max needs frames; leave out `embedding`")
+        return self
+
+
+class ScoreAlignment(Stage[Settings]):
+    """Score how well a clip's text fits its picture, by an image-text encoder."""
+
+    needs = frozenset({"segments:{layer}", "texts:{role}"})
+    provides = frozenset({"scores:{name}"})
+    own_actor: ClassVar[bool] = True
+    packages: ClassVar[dict[str, str]] = {"torch": "models", "open_clip": "models"}
+
+    def reads(self) -> frozenset[str]:
+        stored = self.settings.embedding
+        return super().reads() | {f"embeddings:{stored}" if stored else "frames"}
+
+    def identity(self) -> dict[str, Any]:
+        own = super().identity()
+        own["settings"]["encoder"] = self.settings.encoder.identity()
+        return own
+
+    def setup(self) -> None:
+        self.encoder = open_encoder(self.settings.encoder)
+        self.encoder.setup()
+
+    def process(self, part: Part) -> Part:
+        scored = [
+            (segment, texts[-1].text)
+            for segment in part.video.layer(self.settings.layer)
+            if (texts := segment.texts_of(self.settings.role))
+        ]
+        words = self.encoder.texts([text for _, text in scored])
+        pictures = self._pictures(part, [segment for segment, _ in scored])
+        for (segment, _), word, rows in zip(scored, words, pictures, strict=True):
+            if len(rows):  # nothing to compare with: not computed, which is not a zero
+                segment.scores[self.settings.name] = float(np.max(rows @ word))
+        return part
+
+    def close(self) -> None:
+        self.encoder.close()
+
+    def _pictures(self, part: Part, segments: list[Segment]) -> list[Vectors]:
+        """Per segment the vectors [k, d] whose best match counts; k is 0 or 1 unless `max`."""
+        if self.settings.embedding:
+            return [self._stored(part, segment) for segment in segments]
+        most = self.settings.frames
+        chosen = [spread(part.frames.get(segment.id, []), most) for segment in segments]
+        vectors = self.encoder.images([frame.jpeg for frames in chosen for frame in frames])
+        ends = np.cumsum([len(frames) for frames in chosen], dtype=int)
+        rows = np.split(vectors, ends[:-1]) if chosen else []
+        if self.settings.pooling == "max":
+            return rows
+        means = [pool(own) for own in rows]
+        return [vectors[:0] if mean is None else mean[None] for mean in means]
+
+    def _stored(self, part: Part, segment: Segment) -> Vectors:
+        model = encoder_name(self.encoder.identity)
+        named = [own for own in segment.embeddings if own.name == self.settings.embedding]
+        if not named:
+            return np.zeros((0, 0), np.float32)
+        if named[-1].model != model:
+            raise ModelError(
+                f"embedding {self.settings.embedding!r} of {segment.id} was made by"
+                f" {named[-1].model}, the text by {model}",
+                cure="give both stages the same encoder",
+                input=part.name,
+                stage=self.label,
+            )
+        return np.asarray([named[-1].vector], np.float32)
