@@ -1,0 +1,102 @@
+"""Recognisers: sound in, timed words out.
+
+Every engine is a file in `recognizers/` that turns one stretch of speech into utterances; this
+module feeds it such stretches from a stream of any length and puts their times back on the time
+line. Finding the speech first costs 1% of the work and is what keeps silence, rain and music from
+turning into words, which every recogniser would otherwise invent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clipmill.schemas.records import Utterance, Word
+from clipmill.stages.models.vad import RATE, Pcm, SpeechRules, VoiceActivity
+
+
+@dataclass(slots=True)
+class Recognition:
+    """What was heard; times in milliseconds from presentation zero, in time order.
+
+    `language` is the one asked for, or what the engine took it to be, or None if nothing was heard.
+    """
+
+    language: str | None
+    utterances: list[Utterance] = field(default_factory=list)
+
+
+class Recognizer(Protocol):
+    """A speech recogniser with its model loaded."""
+
+    model: str  # for authors and fingerprints
+    revision: str
+
+    def recognize(self, pcm: Iterable[Pcm], language: str | None = None) -> Recognition:
+        """Words of a stream of 16 kHz mono int16 blocks that begins at presentation zero."""
+        ...
+
+
+class Engine(Protocol):
+    """What a file in `recognizers/` provides: words of one stretch of speech."""
+
+    model: str
+    revision: str
+    rules: SpeechRules  # how long a stretch it takes, and which pauses it wants kept together
+
+    def begin(self, language: str | None) -> None:
+        """Forget the last stream; refuse a language the model does not know."""
+        ...
+
+    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+        """The language and the utterances of one stretch, milliseconds from its beginning."""
+        ...
+
+
+class SpeechRecognizer:
+    """A `Recognizer` out of voice activity and an engine."""
+
+    def __init__(self, engine: Engine, activity: VoiceActivity | None = None) -> None:
+        self.engine = engine
+        self.model = engine.model
+        self.revision = engine.revision
+        self._activity = activity or VoiceActivity()
+
+    def recognize(self, pcm: Iterable[Pcm], language: str | None = None) -> Recognition:
+        self.engine.begin(language)
+        heard = Recognition(language)
+        for speech in self._activity.speech(pcm, self.engine.rules):
+            start = round(speech.start_ms)
+            end = start + round(len(speech.pcm) * 1000 / RATE)
+            tongue, utterances = self.engine.hear(speech.pcm)
+            heard.language = heard.language or tongue
+            # A stretch answers for its own time only: a model's word may reach past its end.
+            heard.utterances.extend(_placed(utterance, start, end) for utterance in utterances)
+        return heard
+
+
+def _placed(utterance: Utterance, offset: int, end: int) -> Utterance:
+    def at(time: int) -> int:
+        return min(max(time + offset, offset), end)
+
+    words = [
+        Word(word.text, at(word.start), at(word.end), word.confidence) for word in utterance.words
+    ]
+    return Utterance(
+        utterance.text, at(utterance.start), at(utterance.end), words, utterance.speaker
+    )
+
+
+def utterances_of(words: Iterable[Word], pause_ms: int = 600) -> list[Utterance]:
+    """Words cut into utterances where nobody speaks for `pause_ms`."""
+    found: list[Utterance] = []
+    for word in words:
+        if found and word.start - found[-1].end < pause_ms:
+            last = found[-1]
+            last.words.append(word)
+            last.text += f" {word.text}"
+            last.end = word.end
+        else:
+            found.append(Utterance(word.text, word.start, word.end, [word]))
+    return found

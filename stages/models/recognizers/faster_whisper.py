@@ -1,0 +1,125 @@
+"""Whisper through CTranslate2: any size of model, on a CPU or a GPU, without torch.
+
+A model is a hub name (`large-v3`, `Systran/faster-whisper-small`) or a folder that holds a
+converted one, which needs no network. Its own voice filter stays off, because stretches of speech
+arrive here already cut to Whisper's window of 30 s; and no text is handed from one stretch to the
+next, which costs a little consistency of names and keeps one wrong sentence from repeating itself
+through the rest of a video.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from clipmill.schemas.errors import MissingExtra, RecipeError
+from clipmill.schemas.records import Utterance, Word
+from clipmill.stages.models.vad import Pcm, SpeechRules
+
+SAMPLE = 1 << 20  # bytes read at each end of the weights to tell two models apart
+SURE = 0.5  # probability of a language above which it is kept for the rest of the stream
+
+
+class FasterWhisper:
+    """An `Engine` for every language its model knows."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str = "",
+        device: str = "auto",
+        compute_type: str = "default",
+        beam_size: int = 5,
+        threshold: float = 0.5,
+    ) -> None:
+        try:
+            import faster_whisper
+        except ImportError as missing:
+            raise MissingExtra(
+                "the faster_whisper engine is not installed",
+                cure="pip install 'clipmill[speech]'",
+                stage="transcribe",
+            ) from missing
+        if not model:
+            raise RecipeError(
+                "engine faster_whisper needs a model",
+                key="model",
+                cure="name a hub model such as large-v3, or the folder of a converted one",
+                stage="transcribe",
+            )
+        self.model = model
+        self.revision = whisper_revision(model, revision)
+        self.rules = SpeechRules(threshold=threshold, min_silence=2.0, max_length=29.5)
+        self._beam_size = beam_size
+        self._language: str | None = None
+        more = {} if Path(model).is_dir() else {"revision": revision or None}
+        self._model: Any = faster_whisper.WhisperModel(
+            model, device=device, compute_type=compute_type, **more
+        )
+
+    def begin(self, language: str | None) -> None:
+        known = self._model.supported_languages
+        self._language = language.lower().split("-")[0] if language else None
+        if self._language is not None and self._language not in known:
+            raise RecipeError(
+                f"the model {self.model} does not know the language {language!r}",
+                key="language",
+                cure=f"use one of: {', '.join(sorted(known))}",
+                stage="transcribe",
+            )
+
+    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+        segments, info = self._model.transcribe(
+            pcm / np.float32(32768),
+            language=self._language,
+            beam_size=self._beam_size,
+            word_timestamps=True,
+            condition_on_previous_text=False,
+            vad_filter=False,
+        )
+        if self._language is None and info.language_probability >= SURE:
+            self._language = info.language
+        found = [_utterance(segment) for segment in segments]
+        return info.language, [u for u in found if u.text and u.end > u.start]
+
+
+def whisper_revision(model: str, revision: str = "") -> str:
+    """What tells two models of one name apart: the hub's revision, or a folder's content.
+
+    Weights run to gigabytes and are asked for whenever a recipe is planned, so of each file its
+    size and both ends are digested, not all of it.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return revision or f"hub, faster-whisper {importlib.metadata.version('faster-whisper')}"
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
+            with path.open("rb") as file:
+                digest.update(_ends(file, path.stat().st_size))
+    return digest.hexdigest()
+
+
+def _ends(file: BinaryIO, size: int) -> bytes:
+    head = file.read(SAMPLE)
+    file.seek(max(size - SAMPLE, 0))
+    return head + file.read(SAMPLE)
+
+
+def _utterance(segment: Any) -> Utterance:
+    words = [
+        Word(word.word.strip(), _ms(word.start), _ms(word.end), float(word.probability))
+        for word in segment.words or ()
+        if word.word.strip()
+    ]
+    return Utterance(segment.text.strip(), _ms(segment.start), _ms(segment.end), words)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
