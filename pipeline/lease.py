@@ -138,7 +138,8 @@ class Lease(Fence):
             # its own write. A loser goes round again and meets the winner as a live holder.
             store.put_if_absent(_key(mine.number), _encode(mine))
             found = Holder.read(store, mine.number)
-            if found is not None and found.nonce == mine.nonce:
+            won = found is not None and found.nonce == mine.nonce
+            if won and max(_numbers(store)) == mine.number:
                 store.delete(_key(number) for number in _numbers(store) if number < mine.number)
                 store.clean()
                 return cls(store, mine)
