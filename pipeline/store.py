@@ -168,6 +168,16 @@ class Store:
         except (BaseError, OSError) as error:
             raise self._failed("look up", key, error) from error
 
+    def modified(self, key: str) -> float | None:
+        """When an object was written, seconds since the epoch by the store's clock."""
+        self._check(key)
+        try:
+            return float(obstore.head(self._store, key)["last_modified"].timestamp())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (BaseError, OSError) as error:
+            raise self._failed("look up", key, error) from error
+
     def exists(self, key: str) -> bool:
         return self.size(key) is not None
 

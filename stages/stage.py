@@ -92,7 +92,7 @@ class Stage(Generic[S]):
     def identity(self) -> dict[str, Any]:
         """What the result depends on besides the input; extended by stages with models."""
         return {
-            "operator": self.name(),
+            "operator": f"{self.name()}:{type(self).__qualname__}",
             "version": self.version,
             "settings": self.settings.model_dump(mode="json"),
         }
