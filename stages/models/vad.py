@@ -77,7 +77,7 @@ class VoiceActivity:
         cell = np.zeros((1, 1, 128), np.float32)
         before: npt.NDArray[np.float32] = np.zeros(CONTEXT, np.float32)
         for batch in _batches(pcm):
-            sound = batch.reshape(-1, WINDOW) / np.float32(32768)
+            sound = (batch.reshape(-1, WINDOW) / 32768).astype(np.float32)
             tails = np.vstack([before[None], sound[:-1, -CONTEXT:]])
             before = sound[-1, -CONTEXT:]
             scores, hidden, cell = self._session.run(
