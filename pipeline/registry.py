@@ -120,20 +120,26 @@ def load_decision(spec: str) -> type[Decision[Any]]:
 
 
 def providers(token: str) -> list[str]:
-    """Names of the installed stages that can provide a token, e.g. `scores:motion`.
+    """Names of the installed stages that provide a token, e.g. `scores:motion`.
 
-    Imports every operator, so it serves error messages only. An operator whose packages are not
-    installed cannot be asked and is left out.
+    Those that do with their defaults, else those that can by their settings. Imports every
+    operator, so it serves error messages only; one whose packages are not installed cannot be
+    asked and is left out.
     """
-    names = []
+    exact, possible = [], []
     for name in operators():
         try:
             found = load(name)
         except ClipmillError:
             continue
-        if issubclass(found, Stage) and any(_covers(made, token) for made in found.provides):
-            names.append(name)
-    return names
+        if not issubclass(found, Stage):
+            continue
+        defaults = {key: info.default for key, info in found.Settings.model_fields.items()}
+        if any(made.format_map(defaults) == token for made in found.provides):
+            exact.append(name)
+        elif any(_covers(made, token) for made in found.provides):
+            possible.append(name)
+    return exact or possible
 
 
 def nearest(word: str, valid: Iterable[str], otherwise: str = "") -> str:
