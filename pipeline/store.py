@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import obstore
 import psutil
+from fsspec import AbstractFileSystem
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import LocalStore, S3Store
 
@@ -88,7 +89,7 @@ class Store:
                 f"cannot write to {scheme}:// ({uri})",
                 cure="use a folder or s3://bucket/prefix (any service that speaks S3)",
             )
-        bucket, _, prefix = rest.strip("/").partition("/")
+        bucket, _, prefix = rest.rstrip("/").partition("/")
         if not bucket:
             raise StoreError(f"no bucket in {uri!r}", cure="write s3://bucket/prefix")
         return cls(f"s3://{bucket}/{prefix}".rstrip("/"), None, _s3_options(bucket, prefix))
@@ -168,16 +169,6 @@ class Store:
         except (BaseError, OSError) as error:
             raise self._failed("look up", key, error) from error
 
-    def modified(self, key: str) -> float | None:
-        """When an object was written, seconds since the epoch by the store's clock."""
-        self._check(key)
-        try:
-            return float(obstore.head(self._store, key)["last_modified"].timestamp())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (BaseError, OSError) as error:
-            raise self._failed("look up", key, error) from error
-
     def exists(self, key: str) -> bool:
         return self.size(key) is not None
 
@@ -206,6 +197,20 @@ class Store:
         """Where the object lies on this machine's disk; None for a remote store."""
         self._check(key)
         return self._root / key if self._root is not None else None
+
+    def url(self, key: str) -> str:
+        """The object's address for readers outside: a path, or an `s3://` URI."""
+        self._check(key)
+        return f"{self.uri}/{key}"
+
+    def filesystem(self) -> AbstractFileSystem | None:
+        """What reads `url`s of a remote store in DuckDB or pandas; None for a local one."""
+        if self._root is not None:
+            return None
+        from obstore.fsspec import FsspecStore
+
+        options = {k: v for k, v in self._options.items() if k not in ("bucket", "prefix")}
+        return FsspecStore("s3", **options)
 
     def free_bytes(self) -> int | None:
         """Free bytes of the disk; None where the question makes no sense."""
