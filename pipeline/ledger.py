@@ -41,6 +41,7 @@ class Entry:
 
     total: int | None = None
     unit: str = ""  # name of the video's unit
+    modified: float = 0.0  # when that was written, seconds since the epoch
     content: str = ""  # head of the digest of what the video was when it was read
     commits: dict[int, list[str]] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
@@ -71,25 +72,25 @@ class Ledger:
     def scan(self) -> dict[str, Entry]:
         """Every video the store knows, by key, from one listing."""
         entries: dict[str, Entry] = {}
-        for name, _ in self.store.list("units"):
-            _, key, unit = name.split("/", 2)
-            self._note(entries.setdefault(key, Entry()), unit)
+        for item in self.store.list("units/"):
+            _, key, unit = item.key.split("/", 2)
+            self._note(entries.setdefault(key, Entry()), unit, item.modified)
         return entries
 
     def look(self, key: str) -> Entry:
         """What the store holds of one video."""
         entry = Entry()
-        for name, _ in self.store.list(f"units/{key}"):
-            self._note(entry, name.rsplit("/", 1)[1])
+        for item in self.store.list(f"units/{key}/"):
+            self._note(entry, item.key.rsplit("/", 1)[1], item.modified)
         return entry
 
-    def _note(self, entry: Entry, name: str) -> None:
+    def _note(self, entry: Entry, name: str, modified: float) -> None:
         stem, _, suffix = name.rpartition(".")
         kind, _, rest = stem.partition("-")
         if kind == "video":
             total, entry.content, _ = rest.split("-")
             entry.total = int(total)
-            entry.unit = name
+            entry.unit, entry.modified = name, modified
         elif kind == "part":
             index, commit = rest.split("-")
             entry.commits.setdefault(int(index), []).append(commit)
@@ -130,12 +131,10 @@ class Ledger:
     def failures(self, key: str) -> dict[int | None, Failure]:
         """Part index (None = the whole video) -> why it ended early."""
         found: dict[int | None, Failure] = {}
-        for path, _ in self.store.list(f"units/{key}"):
-            name = path.rsplit("/", 1)[1].removesuffix(".json")
-            if name.startswith("failed-"):
-                place = name.removeprefix("failed-")
-                index = None if place == "video" else int(place.removeprefix("part-"))
-                found[index] = Failure(**json.loads(self.store.get(path)))
+        for item in self.store.list(f"units/{key}/failed-"):
+            place = item.key.rsplit("/failed-", 1)[1].removesuffix(".json")
+            index = None if place == "video" else int(place.removeprefix("part-"))
+            found[index] = Failure(**json.loads(self.store.get(item.key)))
         return found
 
     # -- writing ---------------------------------------------------------------------------
@@ -156,10 +155,10 @@ class Ledger:
     def forgive(self, keys: list[str] | None = None) -> int:
         """Forget failures, so that the next run tries them again; returns how many."""
         doomed = [
-            path
-            for path, _ in self.store.list("units")
-            if path.rsplit("/", 1)[1].startswith("failed-")
-            and (keys is None or path.split("/")[1] in keys)
+            item.key
+            for item in self.store.list("units/")
+            if item.key.rsplit("/", 1)[1].startswith("failed-")
+            and (keys is None or item.key.split("/")[1] in keys)
         ]
         self.store.delete(doomed)
         return len(doomed)

@@ -57,7 +57,7 @@ class RayEngine:
         if not parcels:
             return
         _configure()
-        book = _Book.options(num_cpus=0).remote()
+        book: Any = ray.remote(num_cpus=0)(_Book).remote()
         dataset = ray.data.from_items(
             [{"parcel": parcel.to_bytes()} for parcel in parcels],
             override_num_blocks=len(parcels),
@@ -96,7 +96,6 @@ class _Actor:
         return [{"parcel": parcel.to_bytes()} for parcel in done]
 
 
-@ray.remote
 class _Book:
     """Attempts begun and not ended. It lives beside the workers, so it outlives each of them."""
 

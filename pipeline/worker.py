@@ -12,13 +12,12 @@ import asyncio
 import faulthandler
 import os
 import platform
-import sys
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Protocol, cast
+from typing import Protocol
 
 from clipmill.pipeline.lease import Fence
 from clipmill.pipeline.ledger import Ledger
@@ -110,9 +109,10 @@ class Worker:
                 if attempt == self.plan.attempts:
                     return [self._fail(parcel, "quarantined", error.kind, error.message, attempt)]
             except Exception as error:
-                known = isinstance(error, ClipmillError)
-                kind = error.kind if known else f"error:{type(error).__name__}"
-                message = error.message if known else str(error)
+                if isinstance(error, ClipmillError):
+                    kind, message = error.kind, error.message
+                else:
+                    kind, message = f"error:{type(error).__name__}", str(error)
                 return [self._fail(parcel, "failed", kind, message, attempt)]
         raise AssertionError("every attempt returns or is the last")
 
@@ -164,7 +164,7 @@ class Worker:
             done = link.stage.process(sub)
             if isawaitable(done):
                 done = asyncio.run(_wait(done))
-        _merge(part, cast(Part, done), given, link)
+        _merge(part, done, given, link)
 
     @contextmanager
     def _watch(self, link: Link) -> Iterator[None]:
@@ -172,7 +172,7 @@ class Worker:
         if self.attempts is None:
             yield
             return
-        faulthandler.dump_traceback_later(link.timeout_s, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(link.timeout_s, exit=True)
         try:
             yield
         finally:
@@ -213,7 +213,7 @@ class Worker:
         if not parts:
             receipt = Receipt(part.video.id, None, 0, 0)
             return [Parcel(parcel.key, None, laps=parcel.laps, receipt=receipt)]
-        out = []
+        out: list[Parcel] = []
         for piece in parts:
             if piece.index in parcel.resume.done:
                 continue
