@@ -134,7 +134,7 @@ class CaptionClip(Stage[Settings]):
         )
         return Request(
             # Unique in the corpus, so that a reply gone astray fits nowhere else.
-            id=f"{part.name}/{segment.id}/{settings.role}",
+            id=f"{part.video.id}/{segment.id}/{settings.role}",
             prompt=prompt,
             images=tuple(frame.jpeg for frame in frames),
             schema=caption_schema(settings.max_chars),

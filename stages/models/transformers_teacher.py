@@ -196,7 +196,9 @@ class TransformersTeacher:
         kept = row if stop is None else row[:stop]
         return Reply(
             request.id,
-            self._tokenizer.decode(kept, skip_special_tokens=True),
+            self._tokenizer.decode(
+                kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            ),
             finish_reason="length" if stop is None else "stop",
             usage=Usage(int(prompt_tokens), len(kept) + (stop is not None)),
         )
