@@ -21,6 +21,7 @@ sense as a chain is `pipeline.lint`'s question.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clipmill.pipeline.recipe_file import (
     FORMAT,
     NAME,
+    apply_sets,
     entry_names,
     expect,
     placed,
@@ -125,9 +127,11 @@ def load_recipe(recipe: str | Path, sets: Sequence[str] = ()) -> Recipe:
     return _build(document, str(path))
 
 
-def load_resolved(resolved: dict[str, Any], origin: str) -> Recipe:
+def load_resolved(resolved: dict[str, Any], origin: str, sets: Sequence[str] = ()) -> Recipe:
     """The recipe of a `resolved` form, e.g. the one an output folder remembers."""
-    return _build(plain(resolved, origin), origin)
+    document = plain(deepcopy(resolved), origin)
+    apply_sets(document, sets)
+    return _build(document, origin)
 
 
 def _build(document: Document, path: str) -> Recipe:

@@ -52,6 +52,12 @@ def read_recipe(recipe: str | Path, sets: Sequence[str] = ()) -> tuple[Path, Doc
     """The file of a recipe and its whole document: what it extends below, `sets` on top."""
     path = _found(str(recipe), Path.cwd())
     document = _read(path, ())
+    apply_sets(document, sets)
+    return path, document
+
+
+def apply_sets(document: Document, sets: Sequence[str]) -> None:
+    """Apply changes as the command line writes them: `key.of.value=VALUE`, VALUE being YAML."""
     for change in sets:
         key, equals, text = change.partition("=")
         if not equals:
@@ -60,7 +66,6 @@ def read_recipe(recipe: str | Path, sets: Sequence[str] = ()) -> tuple[Path, Doc
             )
         value = read_text(text, f"--set {key}").root if text.strip() else None
         _set(document, key.strip(), value, Place(f"--set {change}"))
-    return path, document
 
 
 def _found(name: str, folder: Path) -> Path:
