@@ -141,7 +141,7 @@ class VideoWriter:
 
         if self._audio is None:
             raise ValueError("the file was opened without sound")
-        rows = pcm.reshape(len(pcm), -1)
+        rows = pcm.reshape(-1, pcm.shape[1] if pcm.ndim == 2 else 1)
         step = 4096
         for start in range(0, len(rows), step):
             block = np.ascontiguousarray(rows[start : start + step]).reshape(1, -1)
