@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +92,8 @@ class Ticker:
         self.invented = 0  # frames whose time had to be made up in a timed container
         self._start = stream.start_time or 0
         self._base: int | None = None  # decoding timestamp of the first frame, untimed only
-        rate, tick = stream.average_rate or Fraction(25), stream.time_base
-        self._step = max(1, round(1 / rate / tick)) if rate > 0 else 1
+        rate, tick = getattr(stream, "average_rate", None), stream.time_base
+        self._step = max(1, round(1 / rate / tick)) if rate and rate > 0 else 1
         self._last: int | None = None
 
     def __call__(self, frame: Any) -> int:

@@ -1,0 +1,219 @@
+"""Pictures with their exact times: a scan over a span, or single frames where they are wanted.
+
+`scan` decodes in order and yields every frame once; `sample` seeks, decodes from the key frame and
+encodes JPEGs. A seek is only trusted where the container has an index and gave every frame its own
+time, and is checked: the first frame decoded must not lie behind the wanted one. Otherwise the
+file is read from its start, which is slow and right.
+
+Pictures come out as a viewer sees them: mirrored, turned, and with square pixels (the width is
+stretched, the height kept).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipmill.schemas.clocks import Clock, Span
+from clipmill.schemas.errors import MediaError
+from clipmill.schemas.records import Frame, Probe, Stream
+from clipmill.stages.media.decode import Decoding, open_input
+from clipmill.stages.media.limits import Limits
+
+Picture = NDArray[np.uint8]
+
+_PREROLL_S = Fraction(
+    2
+)  # the first step back where a seek lands behind its target; doubled each time
+
+
+def display_size(picture: Stream) -> tuple[int, int]:
+    """Width and height as a viewer sees the stream."""
+    width, height = picture.width or 1, picture.height or 1
+    width = max(1, round(width * Fraction(picture.sar_num, picture.sar_den)))
+    return (height, width) if picture.rotation in (90, 270) else (width, height)
+
+
+def scan(
+    path: Path,
+    probe: Probe,
+    span: Span | None = None,
+    width: int | None = None,
+    fps: float | None = None,
+    gray: bool = False,
+    limits: Limits | None = None,
+) -> Iterator[tuple[int, Picture]]:
+    """(tick on the picture's clock, pixels) of every frame that starts inside `span`.
+
+    Pixels are (height, width, 3) RGB or, with `gray`, (height, width), uint8. `width` scales to
+    that display width. `fps` thins: the first frame at or after each multiple of 1/fps from the
+    span's start; frames left out cost no conversion.
+    """
+    clock = probe.picture.clock
+    first, end = _bounds(clock, span)
+    step = Fraction(clock.den, clock.num) / Fraction(fps) if fps else None
+    due: Fraction | None = None
+    for tick, frame in raw(path, probe, first, end, limits):
+        if step is not None:
+            if due is None:
+                due = Fraction(tick if first is None else first)
+            if tick < due:
+                continue
+            due += step * ((tick - due) // step + 1)
+        yield tick, to_array(frame, probe.picture, width, gray)
+
+
+def raw(
+    path: Path, probe: Probe, first: int | None, end: int | None, limits: Limits | None = None
+) -> Iterator[tuple[int, Any]]:
+    """(tick, `av.VideoFrame`) of the frames with first <= tick < end, in order, exactly."""
+    for tick, frame in _decode_from(path, probe, first, limits):
+        if end is not None and tick >= end:
+            return
+        if first is None or tick >= first:
+            yield tick, frame
+
+
+def _decode_from(
+    path: Path, probe: Probe, at: int | None, limits: Limits | None
+) -> Iterator[tuple[int, Any]]:
+    """All frames from some key frame on that is shown at or before tick `at`."""
+    limits = limits or Limits()
+    back = Fraction(0)
+    while True:
+        with open_input(path) as container:
+            stream = container.streams[probe.picture.index]
+            decoding = Decoding(container, stream, limits.max_pixels)
+            landed = not _seek(container, stream, probe, at, back)
+            for tick, frame in decoding:
+                if not landed:
+                    if at is not None and tick > at:
+                        break  # behind the target: step back further and start again
+                    landed = frame.key_frame
+                if landed:
+                    yield tick, frame
+        if landed:
+            return
+        back = back * 2 or _PREROLL_S
+
+
+def _seek(container: Any, stream: Any, probe: Probe, first: int | None, back: Fraction) -> bool:
+    """Seek to the key frame before `first` minus `back` seconds; False to read from the start."""
+    picture = probe.picture
+    if first is None or not picture.seekable:
+        return False
+    target = first - round(back / stream.time_base)
+    if target <= (picture.first or 0):
+        return False
+    try:
+        container.seek(target, stream=stream, backward=True)
+    except OSError:
+        # A broken index; nothing has been read yet, so the start is still ahead.
+        return False
+    return True
+
+
+def sample(
+    path: Path,
+    probe: Probe,
+    ticks: Sequence[int],
+    quality: int = 90,
+    max_side: int | None = None,
+    limits: Limits | None = None,
+) -> list[Frame]:
+    """The frames on screen at these ticks of the picture's clock, as JPEG, in the order asked.
+
+    A tick before the first frame gets the first, one behind the last gets the last. `Frame.tick`
+    is the frame's own time. Ticks that lie close together share one decoding run.
+    """
+    found: dict[int, tuple[int, Any]] = {}
+    for run in _runs(sorted(set(ticks)), probe):
+        for wanted, tick, frame in _shown(path, probe, run, limits):
+            found[wanted] = (tick, frame)
+    encoded: dict[int, Frame] = {}
+    for tick, frame in found.values():
+        if tick not in encoded:
+            encoded[tick] = encode(frame, tick, probe.picture, quality, max_side)
+    return [encoded[found[tick][0]] for tick in ticks]
+
+
+def _runs(ticks: list[int], probe: Probe) -> Iterator[list[int]]:
+    """Groups of ticks less than 10 s apart; one group where seeking is not exact."""
+    gap = 10 * probe.picture.clock.den // probe.picture.clock.num
+    run: list[int] = []
+    for tick in ticks:
+        if run and probe.picture.seekable and tick - run[-1] > gap:
+            yield run
+            run = []
+        run.append(tick)
+    if run:
+        yield run
+
+
+def _shown(
+    path: Path, probe: Probe, wanted: list[int], limits: Limits | None
+) -> Iterator[tuple[int, int, Any]]:
+    """(wanted tick, frame's tick, frame): the last frame at or before each wanted tick."""
+    pending = list(wanted)
+    held: tuple[int, Any] | None = None
+    for tick, frame in _decode_from(path, probe, wanted[0], limits):
+        while pending and held is not None and tick > pending[0]:
+            yield pending.pop(0), *held
+        if not pending:
+            return
+        held = (tick, frame)
+    if held is None:
+        raise MediaError(
+            "no frame decodes where one was asked for",
+            cure="probe the file with strict=true to refuse damaged files",
+            input=path.name,
+        )
+    for tick in pending:
+        yield tick, *held
+
+
+def to_array(frame: Any, picture: Stream, width: int | None = None, gray: bool = False) -> Picture:
+    """A decoded frame as a viewer sees it, uint8: (height, width, 3) RGB or (height, width)."""
+    shown_width, shown_height = display_size(picture)
+    if width is not None:
+        shown_height = max(1, round(shown_height * width / shown_width))
+        shown_width = width
+    turned = picture.rotation in (90, 270)
+    pixels: Picture = frame.reformat(
+        width=shown_height if turned else shown_width,
+        height=shown_width if turned else shown_height,
+        format="gray" if gray else "rgb24",
+        interpolation="AREA" if shown_width < display_size(picture)[0] else "BICUBIC",
+    ).to_ndarray()
+    if picture.mirrored:
+        pixels = pixels[:, ::-1]
+    if picture.rotation:
+        pixels = np.rot90(pixels, picture.rotation // 90)
+    return np.ascontiguousarray(pixels)
+
+
+def encode(frame: Any, tick: int, picture: Stream, quality: int, max_side: int | None) -> Frame:
+    """A decoded frame as JPEG, its longer side at most `max_side` pixels."""
+    from PIL import Image
+
+    width, height = display_size(picture)
+    if max_side is not None and max(width, height) > max_side:
+        width = max(1, round(width * max_side / max(width, height)))
+    pixels = to_array(frame, picture, width)
+    sink = BytesIO()
+    Image.fromarray(pixels).save(sink, "JPEG", quality=quality, optimize=False)
+    return Frame(picture.clock, tick, sink.getvalue(), pixels.shape[1], pixels.shape[0])
+
+
+def _bounds(clock: Clock, span: Span | None) -> tuple[int | None, int | None]:
+    """First tick inside and first tick behind a span of any clock."""
+    if span is None:
+        return None, None
+    own = span.on(clock, "ceil")
+    return own.start, own.end
