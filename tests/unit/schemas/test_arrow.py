@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
-from record_strategies import videos
 
 from clipmill.schemas.arrow import arrow_type, from_arrow, to_arrow
 from clipmill.schemas.records import Video
+from tests.unit.schemas.record_strategies import videos
 
 
 @settings(max_examples=40, deadline=None)

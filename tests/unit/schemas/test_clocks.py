@@ -5,9 +5,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from record_strategies import clocks, spans
 
 from clipmill.schemas.clocks import MILLISECONDS, Clock, Span, compare
+from tests.unit.schemas.record_strategies import clocks, spans
 
 ticks = st.integers(-(2**50), 2**50)
 

@@ -5,10 +5,10 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_strategies import videos
 
 from clipmill.schemas.records import Video
 from clipmill.schemas.shards import clip_key, clip_manifest, video_key
+from tests.unit.schemas.record_strategies import videos
 
 SAFE = re.compile(r"[A-Za-z0-9_-]+")
 

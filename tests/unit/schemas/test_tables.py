@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_strategies import videos
 
 from clipmill.schemas.arrow import to_arrow
 from clipmill.schemas.clocks import Span
@@ -17,6 +16,7 @@ from clipmill.schemas.columns import VERSION_KEY
 from clipmill.schemas.errors import ClipmillError, Conflict, InputError
 from clipmill.schemas.records import Author, Embedding, Segment, Video
 from clipmill.schemas.tables import flatten, unflatten
+from tests.unit.schemas.record_strategies import videos
 
 libraries = st.lists(videos, max_size=3, unique_by=lambda video: video.id)
 
