@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 
 from clipmill.pipeline.parcel import Parcel
 from clipmill.pipeline.plan import Group, Plan
@@ -178,4 +178,6 @@ def _configure() -> None:
     context.target_max_block_size = 1  # one row, one block
     context.target_min_block_size = 1
     context.execution_options.preserve_order = False
-    context.execution_options.resource_limits.object_store_memory = OBJECT_STORE_BYTES
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        object_store_memory=OBJECT_STORE_BYTES
+    )
