@@ -211,7 +211,7 @@ def _finished(found: Iterable[Utterance]) -> list[Utterance]:
         if utterance.text and utterance.start < utterance.end <= MAX_HOURS * 3_600_000:
             kept.append(utterance)
     kept.sort(key=lambda utterance: (utterance.start, utterance.end))
-    for utterance, following in zip(kept, [*kept[1:], None], strict=True):
+    for utterance, following in zip(kept, [*kept[1:], None], strict=False):
         if utterance.words:
             # Timed captions stay on the screen while the next line is being spoken.
             last = utterance.end if following is None else min(utterance.end, following.start)
@@ -229,7 +229,7 @@ def _ended(words: list[Word], start: int, end: int) -> list[Word]:
         Word(clean_line(word.text, 200), min(max(word.start, start), end), end) for word in words
     ]
     cleaned = sorted((word for word in cleaned if word.text), key=lambda word: word.start)
-    for word, following in zip(cleaned, [*cleaned[1:], None], strict=True):
+    for word, following in zip(cleaned, [*cleaned[1:], None], strict=False):
         word.end = min(following.start if following else end, word.start + 1000)
     return cleaned
 
