@@ -1,0 +1,181 @@
+"""Commands that look at an output: stats, explain, verify."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipmill.pipeline.cli.messages import BAD_STORE, printable
+from clipmill.pipeline.cli.options import AsJson, Output
+from clipmill.schemas.errors import InputError
+
+if TYPE_CHECKING:
+    from clipmill.pipeline.store import Store
+    from clipmill.schemas.records import Segment, Video
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(stats)
+    app.command()(explain)
+    app.command()(verify)
+
+
+def explain(
+    out: Output,
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A clip's key in the shards, or an input's id.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Tell everything about one clip or one input: where it comes from, what was said of it and by
+    whom, and why it is in the shards or not.
+
+    Examples:
+
+        clipmill explain out film_mp4-0c2f8a1b6e3d-shots-00003
+
+        clipmill explain out films/film.mp4
+    """
+    from clipmill.pipeline.store import Store
+
+    store = Store.open(out)
+    story = _clip(store, key) or _input(store, key)
+    if story is None:
+        raise InputError(
+            f"{out} holds neither a clip nor an input {key!r}",
+            cure="keys stand in the shards, ids in `clipmill plan` and in tables/videos",
+        )
+    if as_json:
+        typer.echo(json.dumps(story, sort_keys=True))
+    else:
+        _tell(story)
+
+
+def _clip(store: Store, key: str) -> dict[str, Any] | None:
+    from clipmill.pipeline.decide import read_verdicts
+    from clipmill.pipeline.tables import manifest, read_table
+    from clipmill.schemas.shards import clip_key, clip_manifest
+
+    if manifest(store) is None:
+        return None
+    rows = read_table(store, "segments", ["video", "segment"]).to_pylist()
+    row = next((r for r in rows if clip_key(r["video"], r["segment"]) == key), None)
+    if row is None:
+        return None
+    video, segment = _records(store, row["video"], row["segment"])
+    story = clip_manifest(video, segment, {})
+    del story["media"]
+    story["source"] = video.source
+    story["stages"] = {step.stage: _step(step, segment) for step in video.steps}
+    verdicts = read_verdicts(store)
+    if verdicts is not None and verdicts.layer == segment.layer:
+        judged = next(r for r in verdicts.table.to_pylist() if _same(r, row))
+        story["kept"] = judged["keep"]
+        if not judged["keep"]:
+            story["dropped"] = f"{judged['decision']}: {judged['reason']}"
+    return story
+
+
+def _same(judged: dict[str, Any], row: dict[str, Any]) -> bool:
+    return (judged["video"], judged["segment"]) == (row["video"], row["segment"])
+
+
+def _step(step: Any, segment: Segment) -> str:
+    from clipmill.schemas.fingerprints import short
+
+    spared = " (spared this clip)" if segment.id in step.spared else ""
+    return f"{short(step.fingerprint)}{spared}"
+
+
+def _records(store: Store, video_id: str, segment_id: str) -> tuple[Video, Segment]:
+    from clipmill.pipeline.tables import read_videos
+
+    video = next(v for v in read_videos(store, without=["embeddings"]) if v.id == video_id)
+    return video, next(s for s in video.segments if s.id == segment_id)
+
+
+def _input(store: Store, key: str) -> dict[str, Any] | None:
+    from clipmill.pipeline.ledger import Ledger
+    from clipmill.schemas.shards import clip_key, video_key
+
+    ledger = Ledger(store, "")
+    name = video_key(key)
+    header = ledger.header(name)
+    failures = ledger.failures(name)
+    if header is None and not failures:
+        return None
+    story: dict[str, Any] = {"input": key, "key": name}
+    for part, failure in failures.items():
+        where = "failed" if part is None else f"failed part {part}"
+        times = f", {failure.attempts} attempts" if failure.attempts > 1 else ""
+        story[where] = f"{failure.kind} in {failure.stage}: {failure.message}{times}"
+    if header is not None:
+        story["source"] = header.source
+        story["stages"] = {step.stage: step.fingerprint[:12] for step in header.steps}
+        story["clips"] = [clip_key(key, segment.id) for segment in header.segments]
+    return story
+
+
+def _tell(value: Any, indent: str = "") -> None:
+    """Nested plain values as indented lines."""
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(inner, dict | list) and inner:
+            typer.echo(f"{indent}{name}:")
+            _tell(inner, indent + "  ")
+        elif inner not in (None, [], {}, ""):
+            typer.echo(f"{indent}{name}: {printable(str(inner))}")
+
+
+def stats(
+    out: Annotated[
+        list[str], typer.Argument(metavar="OUT", help="An output, or shards (.tar) of any origin.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Count what is in an output or in shards: clips, hours, scores, texts, what was dropped.
+
+    Examples:
+
+        clipmill stats out
+
+        clipmill stats out/shards/*.tar --json
+    """
+    from clipmill.pipeline import stats as counting
+    from clipmill.pipeline.store import Store
+
+    if all(name.endswith(".tar") for name in out):
+        found = counting.shard_stats(out)
+    elif len(out) == 1:
+        found = counting.stats(Store.open(out[0]))
+    else:
+        raise InputError(
+            "several outputs cannot be counted as one", cure="give one OUT, or only .tar files"
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(found), sort_keys=True))
+    else:
+        _tell(asdict(found))
+
+
+def verify(out: Output, as_json: AsJson = False) -> None:
+    """Check an output against itself: every clip opens, has its length, stands in the index, and
+    all counts add up. Exits with 3 where something is wrong.
+
+    Example:
+
+        clipmill verify out
+    """
+    from clipmill.pipeline.store import Store
+    from clipmill.pipeline.verify import verify as check
+
+    report = check(Store.open(out))
+    if as_json:
+        typer.echo(json.dumps({**asdict(report), "ok": report.ok}, sort_keys=True))
+    else:
+        _tell(asdict(report))
+        typer.echo("ok" if report.ok else "NOT ok")
+    if not report.ok:
+        raise typer.Exit(BAD_STORE)

@@ -1,0 +1,55 @@
+"""A run as a job of a Ray cluster: what is uploaded, what is started there, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from clipmill.pipeline.recipe_file import builtin_recipes
+from clipmill.schemas.errors import ClipmillError
+
+
+def entrypoint(recipe: str, source: str, out: str, sets: Sequence[str]) -> str:
+    """The command line that runs on the cluster."""
+    command = ["clipmill", "run", recipe, source, "--out", out, "--address", "auto", "--yes"]
+    for change in sets:
+        command += ["--set", change]
+    return shlex.join(command)
+
+
+def submit_run(
+    path: str, recipe: str, source: str, out: str, sets: Sequence[str], address: str, wait: bool
+) -> int:
+    """Submit a run; returns the exit code for the command: that of the job where it waits."""
+    from ray.job_submission import JobSubmissionClient
+
+    environment: dict[str, Any] = {}
+    if recipe not in builtin_recipes():
+        environment["working_dir"] = str(Path(path).parent)
+        recipe = Path(path).name
+    try:
+        client = JobSubmissionClient(address)
+        job = client.submit_job(
+            entrypoint=entrypoint(recipe, source, out, sets), runtime_env=environment
+        )
+    except (ConnectionError, RuntimeError) as error:
+        raise ClipmillError(
+            f"the cluster at {address} did not take the job: {error}",
+            cure="check --address and RAY_AUTH_MODE, and that its dashboard runs",
+        ) from error
+    typer.echo(job)
+    if not wait:
+        typer.echo(f"follow it: ray job logs --follow --address {address} {job}", err=True)
+        return 0
+    asyncio.run(_follow(client, job))
+    return 0 if client.get_job_status(job) == "SUCCEEDED" else 1
+
+
+async def _follow(client: Any, job: str) -> None:
+    async for lines in client.tail_job_logs(job):
+        typer.echo(lines, nl=False)

@@ -1,0 +1,39 @@
+"""What an error says on a terminal, and which exit code it stands for."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from clipmill.schemas.errors import (
+    AccountingError,
+    ClipmillError,
+    InputError,
+    MissingExtra,
+    RecipeError,
+    StoreError,
+)
+
+SOME_FAILED = 1
+BAD_USAGE = 2
+BAD_STORE = 3
+INTERRUPTED = 130
+
+EXIT_CODES = """\
+Exit codes: 0 all is well; 1 some inputs failed, or a check found something wrong; 2 the command or
+the recipe cannot be run as written; 3 the output store, its lease or its accounting is at fault;
+130 interrupted.
+"""
+
+
+def exit_code(error: ClipmillError) -> int:
+    """The exit code an error stands for."""
+    if isinstance(error, StoreError | AccountingError):
+        return BAD_STORE
+    if isinstance(error, RecipeError | InputError | MissingExtra):
+        return BAD_USAGE
+    return SOME_FAILED
+
+
+def printable(text: str) -> str:
+    """Text that may quote hostile input, made safe for a terminal."""
+    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "?" for c in text)
