@@ -198,7 +198,7 @@ def _measure_spans(
     path: Path, probe: Probe, spans: Sequence[Span], fps: float
 ) -> list[Description]:
     """Runs in the decoding child: one description per span, in the order given."""
-    from clipmill.stages.media import frames
+    from clipmill.stages.media.frames import scan
 
     clock = probe.picture.clock
     # Frames at or after a start, before an end: both round up, whatever clock cut the span.
@@ -207,7 +207,7 @@ def _measure_spans(
     for run in _runs(wanted):
         hull = Span(clock, wanted[run[0]].start, max(wanted[index].end for index in run))
         due = {index: wanted[index].start for index in run}
-        for tick, picture in frames.scan(path, probe, span=hull, width=WIDTH):
+        for tick, picture in scan(path, probe, span=hull, width=WIDTH):
             for index in run:
                 span = wanted[index]
                 if span.start <= tick < span.end and tick >= due[index]:

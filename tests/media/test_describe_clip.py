@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from clipmill.schemas.clocks import MILLISECONDS, Span
+from clipmill.schemas.errors import MediaError
+from clipmill.schemas.records import Part, Video
 from clipmill.stages.caption.describe_clip import DescribeClip, Description, Settings, measure
 
 FPS = 8
@@ -171,3 +176,79 @@ def test_what_is_written_is_what_is_declared(scenery: Any) -> None:
     written |= {f"texts:slot:{name}" for name in found.slots()} | {"texts:described"}
     assert written == DescribeClip(Settings()).adds()
     assert found.sentence().startswith("Measured from the picture: the camera pans right")
+
+
+def described(path: Path, spans: list[Span]) -> list[Any]:
+    """The segments of a file after the stage has seen it."""
+    from clipmill.stages.media.probe import probe
+
+    video = Video(path.name, str(path), probe=probe(path))
+    video.add_segments("shots", spans)
+    DescribeClip(Settings()).process(Part(video))
+    return video.segments
+
+
+def test_each_segment_of_a_file_is_described_by_its_own_frames(
+    scenery: Any, tmp_path: Path
+) -> None:
+    pan = film(scenery, lambda t: (700 + 80 * t, 450, 1), seconds=2.0)
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for picture in [picture for _, picture in pan[:16]] + [solid(5, 5, 5)] * 16:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    # On another clock than the picture's, overlapping, and in no order.
+    spans = [
+        Span(MILLISECONDS, *ends) for ends in ((2000, 4000), (0, 2000), (0, 4000), (9000, 9500))
+    ]
+    black, panned, both, nothing = described(path, spans)
+    assert black.scores["black_share"] == 1.0
+    assert panned.labels["camera"] == "pan_right"
+    assert panned.scores["black_share"] == 0.0
+    assert both.scores["black_share"] == pytest.approx(0.5)
+    assert not nothing.scores and not nothing.texts
+    (text,) = panned.texts_of("slot:camera")
+    assert text.text == "the camera pans right"
+    assert (text.author.stage, text.author.model) == ("describe_clip", "")
+
+
+def test_a_shot_shorter_than_the_sampling_step_still_has_motion(
+    scenery: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "short.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for number in range(10):
+            frame = cv2.warpAffine(
+                scenery, np.array([[1, 0, -700.0 - 2 * number], [0, 1, -400.0]]), (320, 180)
+            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    (segment,) = described(path, [Span(MILLISECONDS, 0, 100)])
+    assert segment.labels["camera"] == "pan_right"
+
+
+def test_a_video_that_was_not_probed_is_refused() -> None:
+    video = Video("v", "v.mp4")
+    video.add_segments("shots", [Span(MILLISECONDS, 0, 1000)])
+    with pytest.raises(MediaError, match="probed"):
+        DescribeClip(Settings()).process(Part(video))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("videos/traffic_camera.mp4", {"camera": "static", "brightness": "medium"}),
+        ("videos/cctv_bottle.mp4", {"camera": "static"}),
+        ("broken/black_and_silent_10s.mp4", {"motion": "still", "colour": "black"}),
+    ],
+)
+def test_real_footage_is_described_as_it_looks(
+    real_media: Path, name: str, labels: dict[str, str]
+) -> None:
+    (segment,) = described(real_media / name, [Span(MILLISECONDS, 0, 6000)])
+    assert labels.items() <= segment.labels.items()
+    assert segment.scores["black_share"] == float("black" in name)
