@@ -31,7 +31,7 @@ from clipmill.stages.compose.truth import (
 )
 from clipmill.stages.compose.wording import captions
 from clipmill.stages.compose.world import WORDS, Storyboard
-from clipmill.stages.media.write import VideoWriter
+from clipmill.stages.media.write import write_video
 
 __all__ = ["RenderedVideo", "Settings", "pictures", "render", "soundtrack", "tell"]
 
@@ -81,16 +81,14 @@ def render(
         truth.boxes = [_cropped(box, crop, *job_size) for box in truth.boxes]
         path = folder / f"{job.name}.mp4"
         crf = settings.crf + 8 if job.variant == "duplicate" else settings.crf
-        with VideoWriter(path, *job_size, board.fps, crf=crf, audio_rate=RATE) as writer:
-            sound = soundtrack(board, rng)
-            block = RATE // 2
-            spent = 0
-            for number, picture in enumerate(pictures(board)):
-                if spent * board.fps <= number * RATE:
-                    writer.write_sound(sound[spent : spent + block])
-                    spent += block
-                writer.write(_dressed(picture, job, crop))
-            writer.write_sound(sound[spent:])
+        write_video(
+            path,
+            (_dressed(picture, job, crop) for picture in pictures(board)),
+            board.fps,
+            soundtrack(board, rng),
+            RATE,
+            crf=crf,
+        )
         truth_path = truths / f"{job.name}.json"
         truth.save(truth_path)
         rendered.append(RenderedVideo(path, truth_path, truth))
@@ -244,9 +242,9 @@ def _jobs(settings: Settings) -> Iterator[_Job]:
 def _size(job: _Job, settings: Settings) -> tuple[int, int]:
     width, height = settings.width, settings.height
     if job.variant == "wrong_aspect":
-        return width, max(32, 2 * round(width / 4.4 / 2))
+        return width, 2 * max(16, round(width / 8.8))
     if job.variant == "low_resolution":
-        return max(32, 2 * round(width * 0.15)), max(32, 2 * round(height * 0.15))
+        return 2 * max(16, round(width * 0.15)), 2 * max(16, round(height * 0.15))
     return width, height
 
 

@@ -8,8 +8,9 @@ A file appears under its name only when it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -180,3 +181,35 @@ class VideoWriter:
             self.close()
         else:
             self.abandon()
+
+
+def write_video(
+    path: Path,
+    pictures: Iterable[Picture],
+    fps: Fraction | int,
+    sound: Sound | None = None,
+    rate: int = 48_000,
+    **options: Any,
+) -> int:
+    """Write pictures at a constant rate and their sound, interleaved; the number of frames.
+
+    `options` go to `VideoWriter`; the size is that of the first picture. Without any picture no
+    file is written and the answer is 0.
+    """
+    rest = iter(pictures)
+    first = next(rest, None)
+    if first is None:
+        return 0
+    height, width = first.shape[:2]
+    audio_rate = None if sound is None else rate
+    with VideoWriter(path, width, height, fps, audio_rate=audio_rate, **options) as writer:
+        count = spent = 0
+        for picture in chain([first], rest):
+            if sound is not None and spent * fps <= count * rate:
+                writer.write_sound(sound[spent : spent + rate // 2])
+                spent += rate // 2
+            writer.write(picture)
+            count += 1
+        if sound is not None:
+            writer.write_sound(sound[spent:])
+    return count
