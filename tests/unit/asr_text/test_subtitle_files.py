@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.errors import OverLimit
+from clipmill.stages.asr_text import subtitle_files
 from clipmill.stages.asr_text.subtitle_files import (
     MAX_BYTES,
-    MAX_CUES,
     Subtitles,
     cue_utterances,
     is_sound,
@@ -259,11 +259,16 @@ def test_a_megabyte_of_half_open_tags_is_read_in_linear_time(piece: str) -> None
     assert time.process_time() - started < 5
 
 
-def test_the_number_of_cues_and_the_size_of_a_file_are_capped() -> None:
+def test_the_number_of_cues_and_the_size_of_a_file_are_capped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(OverLimit, match="16 MB"):
         parse(b"x" * (MAX_BYTES + 1))
-    many = "WEBVTT\n\n" + "00:00.000 --> 00:01.000\nx\n\n" * (MAX_CUES + 1000)
-    assert len(read(many).utterances) <= MAX_CUES
+    monkeypatch.setattr(subtitle_files, "MAX_CUES", 100)
+    many = "".join(f"00:00.{n:03d} --> 00:01.000\nx\n\n" for n in range(300))
+    assert [u.start for u in read("WEBVTT\n\n" + many).utterances] == list(range(100))
+    events = [{"tStartMs": n, "dDurationMs": 1, "segs": [{"utf8": "x"}]} for n in range(300)]
+    assert len(read(json.dumps({"events": events})).utterances) == 100
 
 
 def test_sound_descriptions_are_told_from_words() -> None:
