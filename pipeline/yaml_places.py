@@ -126,7 +126,9 @@ def read_text(text: str, file: str) -> Document:
     try:
         node = YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # An unclosed bracket is noticed somewhere below; where it opens is what helps.
+        opens = error.context is not None and "flow" in error.context
+        mark = (error.context_mark if opens else None) or error.problem_mark
         raise RecipeError(
             f"not YAML: {error.problem or error.context}",
             file=file,
@@ -160,7 +162,15 @@ class _Reader:
         self.places.setdefault(keys, Place(self.file, node.start_mark.line + 1))
         # Aliases repeat nodes, so both an endless loop and an exploding tree end here.
         if len(keys) > MAX_DEPTH or len(self.places) > MAX_VALUES:
-            raise self._error(node, keys, "too many values", "write fewer aliases")
+            # At the key of the file, since the node may stand anywhere.
+            place = self.places.get(keys[:1], Place(self.file))
+            raise RecipeError(
+                "too many values",
+                file=self.file,
+                line=place.line,
+                key=dotted(keys[:1]) or None,
+                cure="nest less, write fewer aliases",
+            )
         kind = str(node.tag).removeprefix(_CORE)
         if kind == "map":
             return dict(self._pairs(node, keys))
@@ -197,15 +207,15 @@ class _Reader:
             return None
         if kind == "bool":
             return text.lower() == "true"
+        if text.lstrip("+-").lower() in (".inf", ".nan"):
+            raise self._error(node, keys, f"{text} is no finite number", "leave the bound out")
         try:
             number = int(text.replace("_", ""), 0) if kind == "int" else float(text)
-        except ValueError:
-            # Leading zeros (`007`) and `.inf`: no number a recipe can mean.
-            raise self._error(
-                node, keys, f"{text!r} is not a plain number", f'write "{text}" for a word'
-            ) from None
+        except ValueError:  # such as 007
+            cure = f'write "{text}" for a word'
+            raise self._error(node, keys, f"{text} is not a plain number", cure) from None
         if not isfinite(number):
-            raise self._error(node, keys, f"{text!r} is not finite", "leave the bound out")
+            raise self._error(node, keys, f"{text} is too large", "write a smaller number")
         return number
 
     def _error(self, node: Any, keys: Keys, message: str, cure: str) -> RecipeError:
