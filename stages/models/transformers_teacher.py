@@ -49,6 +49,7 @@ class TransformersTeacher:
             AutoModelForImageTextToText,
             AutoProcessor,
             AutoTokenizer,
+            GenerationConfig,
         )
         from transformers.models.auto.modeling_auto import (
             MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
@@ -89,6 +90,10 @@ class TransformersTeacher:
             {token.content for token in self._tokenizer.added_tokens_decoder.values()}
             | set(self._tokenizer.all_special_tokens),
             key=lambda token: (-len(token), token),
+        )
+        # A checkpoint's own defaults (sampling, repetition penalty) would fill every gap in ours.
+        model.generation_config = GenerationConfig(
+            eos_token_id=sorted(self._ends), pad_token_id=self._tokenizer.pad_token_id
         )
         width = model.get_output_embeddings().weight.shape[0]
         self._grammars = Grammars(self._tokenizer, width, self._end())
@@ -151,7 +156,6 @@ class TransformersTeacher:
             **({"images": flat} if flat else {}),
         ).to(self._model.device)
         first = requests[0]
-        # Built from nothing, so that a checkpoint's own sampling defaults cannot leak in.
         config = GenerationConfig(
             max_new_tokens=first.max_tokens,
             do_sample=first.temperature > 0,

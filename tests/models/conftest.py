@@ -26,6 +26,13 @@ SPECIALS = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny models lose more to waiting threads than they win by them."""
+    torch = pytest.importorskip("torch", reason="needs the [models] extra")
+    torch.set_num_threads(1)
+
+
 def tokenizer():  # type: ignore[no-untyped-def]
     from transformers import Qwen2Tokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,6 +182,23 @@ def test_a_text_model_answers_text_and_refuses_pictures(tiny_lm: Path) -> None:
     with pytest.raises(ModelError, match="reads text only"):
         asyncio.run(loaded.ask([request("b")]))
     loaded.close()
+
+
+def test_sampling_defaults_of_a_checkpoint_do_not_change_greedy_replies(
+    teacher: TransformersTeacher, tiny_vlm: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "opinionated"
+    shutil.copytree(tiny_vlm, folder)
+    file = folder / "generation_config.json"
+    defaults = json.loads(file.read_text())
+    opinion = {"do_sample": True, "top_k": 1, "repetition_penalty": 3.0, "temperature": 0.1}
+    file.write_text(json.dumps({**defaults, **opinion}))
+    opinionated = TransformersTeacher(TeacherSettings(model=str(folder)))
+    opinionated.setup()
+    asked = request("a", schema=None, max_tokens=40)
+    replies = [asyncio.run(model.ask([asked]))[0].text for model in (teacher, opinionated)]
+    assert replies[0] == replies[1]
+    opinionated.close()
 
 
 def test_a_folder_without_a_model_is_refused_with_a_cure(tmp_path: Path) -> None:

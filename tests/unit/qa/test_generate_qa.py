@@ -278,6 +278,18 @@ def test_a_word_order_question_points_at_the_words() -> None:
     assert sample.evidence == [Span(MILLISECONDS, 500, 900), Span(MILLISECONDS, 1000, 1400)]
 
 
+def test_a_transcript_of_other_words_lends_no_times() -> None:
+    part = one_clip()
+    part.video.segments[0].add_text("asr", "first second", WRITER)
+    words = [Word("thirst", 500, 900), Word("second", 1000, 1400)]
+    part.video.transcripts = [
+        Transcript(MILLISECONDS, WRITER, utterances=[Utterance("thirst second", 500, 1400, words)])
+    ]
+    samples = asked(part).segments[0].samples
+    assert all(sample.evidence == [Span(MILLISECONDS, 0, 4000)] for sample in samples)
+    assert not any(sample.question.startswith("At which second") for sample in samples)
+
+
 @pytest.mark.parametrize("facts", [(), ("camera",)])
 def test_a_clip_about_which_nothing_is_known_is_asked_its_length(facts: tuple[str, ...]) -> None:
     (sample,) = asked(one_clip(), facts=facts).segments[0].samples
