@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -36,9 +36,12 @@ def audio(
     rate: int = 16_000,
     start_s: float | None = None,
     end_s: float | None = None,
+    channels: Literal[1, 2] = 1,
     limits: Limits | None = None,
 ) -> Iterator[Samples]:
-    """Chunks of int16 mono at `rate`, from `start_s` (default 0) to `end_s` (default: track end).
+    """Chunks of int16 at `rate`, shape (n,) mono or (n, 2) stereo.
+
+    They run from `start_s` (default 0) to `end_s` (default: the track's end), presentation times.
 
     Channels are mixed down by libswresample's matrix for the track's layout, scaled so that it
     cannot clip. With `end_s` the result always has that length, silence behind the track's end.
@@ -49,7 +52,7 @@ def audio(
     begin = round(Fraction(start_s or 0) * rate)
     stop = None if end_s is None else round(Fraction(end_s) * rate)
     held: list[Samples] = []
-    for piece in _on_time_line(path, probe.sound[track], rate, begin, stop, limits):
+    for piece in _on_time_line(path, probe.sound[track], rate, begin, stop, channels, limits):
         held.append(piece)
         if sum(map(len, held)) >= rate * _CHUNK_S:
             yield np.concatenate(held)
@@ -59,22 +62,28 @@ def audio(
 
 
 def _on_time_line(
-    path: Path, sound: Stream, rate: int, begin: int, stop: int | None, limits: Limits | None
+    path: Path,
+    sound: Stream,
+    rate: int,
+    begin: int,
+    stop: int | None,
+    channels: int,
+    limits: Limits | None,
 ) -> Iterator[Samples]:
     """Pieces without hole or overlap, from sample `begin` to `stop`."""
     written = begin  # counted in samples from presentation zero, so rounding never adds up
-    for at, samples in _decoded(path, sound, rate, begin, stop, limits):
+    for at, samples in _decoded(path, sound, rate, begin, stop, channels, limits):
         if stop is not None and at >= stop:
             break
         if at > written:
-            yield from _silence(at - written, rate)
+            yield from _silence(at - written, rate, channels)
             written = at
         piece = samples[written - at : None if stop is None else stop - at]
         if len(piece):
             yield piece
             written += len(piece)
     if stop is not None:
-        yield from _silence(stop - written, rate)
+        yield from _silence(stop - written, rate, channels)
 
 
 def has_audio(probe: Probe, track: int = 0) -> bool:
@@ -83,16 +92,24 @@ def has_audio(probe: Probe, track: int = 0) -> bool:
 
 
 def _decoded(
-    path: Path, sound: Stream, rate: int, begin: int, stop: int | None, limits: Limits | None
+    path: Path,
+    sound: Stream,
+    rate: int,
+    begin: int,
+    stop: int | None,
+    channels: int,
+    limits: Limits | None,
 ) -> Iterator[tuple[int, Samples]]:
     """(position in samples from presentation zero, samples) of every decoded piece."""
     with open_input(path) as container:
         stream = container.streams[sound.index]
         decoding = Decoding(container, stream, (limits or Limits()).max_pixels)
         if begin > _PREROLL_S * rate and exact_seek(container):
-            target = sound.clock.tick(Fraction(begin, rate) - _PREROLL_S)
+            tick = sound.clock.tick(Fraction(begin, rate) - _PREROLL_S)
             with suppress(OSError):  # a broken index: read from the start
-                container.seek(target, stream=stream, backward=True)
+                container.seek(tick, stream=stream, backward=True)
+        target = "mono" if channels == 1 else "stereo"
+        shape_of = (-1,) if channels == 1 else (-1, channels)
         resampler: Any = None
         layout: tuple[Any, ...] = ()
         at = 0
@@ -100,24 +117,24 @@ def _decoded(
             expected = round(sound.clock.exact(tick) * rate)
             shape = (frame.format.name, frame.layout.name, frame.sample_rate)
             if shape != layout:  # a track may change its layout in mid-stream
-                resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
+                resampler = av.AudioResampler(format="s16", layout=target, rate=rate)
                 layout, at = shape, expected
             elif abs(expected - at) > _SLACK_S * rate:
                 at = expected
             frame.pts = None
             for piece in resampler.resample(frame):
-                yield at, piece.to_ndarray().reshape(-1)
+                yield at, piece.to_ndarray().reshape(shape_of)
                 at += piece.samples
             if stop is not None and at >= stop:
                 return
         if resampler is not None:
             for piece in resampler.resample(None):
-                yield at, piece.to_ndarray().reshape(-1)
+                yield at, piece.to_ndarray().reshape(shape_of)
                 at += piece.samples
 
 
-def _silence(count: int, rate: int) -> Iterator[Samples]:
+def _silence(count: int, rate: int, channels: int) -> Iterator[Samples]:
     while count > 0:
         size = min(count, rate * _CHUNK_S)
-        yield np.zeros(size, np.int16)
+        yield np.zeros(size if channels == 1 else (size, channels), np.int16)
         count -= size

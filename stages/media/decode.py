@@ -73,15 +73,12 @@ class Log:
 @contextmanager
 def error_log() -> Iterator[Log]:
     """Collects the libraries' error lines, of all threads, while open."""
-    before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture(False) as lines:
             yield Log(lines)
     finally:
-        av.logging.set_level(
-            before
-        ) if before is not None else av.logging.restore_default_callback()
+        av.logging.set_level(None)
 
 
 class Ticker:

@@ -33,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _HEADER = struct.Struct("<cQ")
-_lock = threading.RLock()
+_lock = threading.Lock()
 _keeper = ThreadPoolExecutor(1, thread_name_prefix="clipmill-sandbox")
 _child: _Child | None = None
 
@@ -70,20 +70,20 @@ def stream(
 ) -> Iterator[R]:
     """Items of a generator function that runs in the child; `timeout_s` bounds each item.
 
-    The sandbox is held until the iterator ends or is closed; leaving it early kills the child.
+    A stream has a child of its own, so calls can be made while it is read; the child ends with the
+    iterator, early or late.
     """
-    with _lock:
-        child = _running()
-        try:
-            child.send(function, args, kwargs, memory_gb)
-            while True:
-                kind, payload = child.receive(time.monotonic() + timeout_s, timeout_s)
-                if kind != b"i":
-                    _value((kind, payload))
-                    return
-                yield pickle.loads(payload)
-        finally:
-            child.kill_unless_idle()
+    child = _keeper.submit(_Child).result()
+    try:
+        child.send(function, args, kwargs, memory_gb)
+        while True:
+            kind, payload = child.receive(time.monotonic() + timeout_s, timeout_s)
+            if kind != b"i":
+                _value((kind, payload))
+                return
+            yield pickle.loads(payload)
+    finally:
+        child.kill()
 
 
 def close() -> None:
@@ -180,7 +180,7 @@ class _Child:
         """End the child and everything it started; safe to repeat."""
         if self.owner != os.getpid() or self._requests < 0:
             return
-        if self._process.poll() is None or not self._idle:
+        if self._process.poll() is None or not self._idle:  # what it started may outlive it
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -203,7 +203,7 @@ def _running() -> _Child:
 
 def _value(reply: tuple[bytes, bytes]) -> Any:
     kind, payload = reply
-    value = pickle.loads(payload) if payload else None
+    value: Any = pickle.loads(payload)
     if kind == b"e":
         raise value  # an exception by the protocol
     return value
