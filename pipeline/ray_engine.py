@@ -10,6 +10,7 @@ ever, without a word, for an actor that can never start.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -33,11 +34,13 @@ class RayEngine:
     """A connection to Ray: a private one on this machine, or a cluster's at `address`."""
 
     def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         self.started = not ray.is_initialized()
         if not self.started:
             return
         if address is None:
+            # Ray logs every retry of a lost task; here those are attempts, counted and reported.
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 num_cpus=cpus,
                 include_dashboard=False,

@@ -25,9 +25,7 @@ class Cut(Stage[CutSettings]):
     provides: ClassVar[set[str]] = {"segments:windows"}
 
     def process(self, part: Part) -> Part:
-        spans = [
-            Span(MILLISECONDS, 1000 * n, 1000 * n + 1000) for n in range(self.settings.pieces)
-        ]
+        spans = [Span(MILLISECONDS, 1000 * n, 1000 * n + 1000) for n in range(self.settings.pieces)]
         part.video.add_segments("windows", spans)
         return part
 

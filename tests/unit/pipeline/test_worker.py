@@ -164,9 +164,7 @@ def test_a_lost_decoder_is_tried_again_then_quarantined(media: Path, tmp_path: P
     Break.actions = {"always": lose, "once": lose_once}
     stages = [*standard(), entry(Break(StageSettings()))]
     plan = chain(*stages, max_segments=64)
-    ended, whole = annotate(
-        plan, Store.open(tmp_path / "out"), videos(media, a="always", b="once")
-    )
+    ended, whole = annotate(plan, Store.open(tmp_path / "out"), videos(media, a="always", b="once"))
     states = {r.video: r.failure.state if r.failure else "done" for r in ended}
     assert states == {"a.mp4": "quarantined", "b.mp4": "done", "c.mp4": "done"}
     assert tries.count("a.mp4") == 2
