@@ -27,10 +27,12 @@ SPECIALS = (
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Tiny models lose more to waiting threads than they win by them."""
+def models_extra() -> None:
     torch = pytest.importorskip("torch", reason="needs the [models] extra")
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # tiny models lose more to waiting threads than they win by them
+    prepare()
+    for package in ("transformers", "open_clip", "llguidance"):
+        pytest.importorskip(package, reason="needs the [models] extra")
 
 
 def tokenizer():  # type: ignore[no-untyped-def]
@@ -52,8 +54,6 @@ def tokenizer():  # type: ignore[no-untyped-def]
 @pytest.fixture(scope="session")
 def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2.5-VL with byte tokens, 2 layers and random weights."""
-    pytest.importorskip("transformers", reason="needs the [models] extra")
-    prepare()
     import torch
     from transformers import (
         Qwen2_5_VLConfig,
@@ -114,8 +114,6 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2 that reads text only."""
-    pytest.importorskip("transformers", reason="needs the [models] extra")
-    prepare()
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -142,8 +140,6 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An open_clip model with 2 layers and random weights."""
-    pytest.importorskip("open_clip", reason="needs the [models] extra")
-    prepare()
     import open_clip
     import torch
 
