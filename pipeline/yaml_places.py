@@ -62,7 +62,13 @@ class Document:
                 owner[key] = {}
             owner = owner[key]
             if not isinstance(owner, dict | list):
-                raise self.error(keys[: number + 1], "this is not a map", "set it as a whole")
+                raise RecipeError(
+                    "this is not a map",
+                    file=place.file or None,
+                    line=place.line,
+                    key=dotted(keys[: number + 1]),
+                    cure="set it as a whole",
+                )
         owner[keys[-1]] = value
         self._forget(keys)
         self.places[keys] = place
@@ -123,6 +129,8 @@ def read_text(text: str, file: str) -> Document:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    if _depth(text) > MAX_DEPTH * 4:  # the parser takes seconds to find out by itself
+        raise RecipeError("nested too deeply", file=file, cure="is it a recipe?")
     try:
         node = YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
@@ -221,6 +229,18 @@ class _Reader:
     def _error(self, node: Any, keys: Keys, message: str, cure: str) -> RecipeError:
         line = node.start_mark.line + 1
         return RecipeError(message, file=self.file, line=line, key=dotted(keys) or None, cure=cure)
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest at most, counting also those that stand in quotes."""
+    depth = deepest = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
 
 
 def _at(root: Any, keys: Keys) -> Any:
