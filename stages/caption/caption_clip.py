@@ -10,14 +10,14 @@ into a recipe once per kind, each with a role of its own.
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from clipmill.schemas.records import Part, Segment, Video
 from clipmill.stages.models.contract import ask, mark_rejected
 from clipmill.stages.models.frame_choice import spread
-from clipmill.stages.models.prompts import Prompt, load_prompt
+from clipmill.stages.models.prompts import Prompt, anchored, load_prompt
 from clipmill.stages.models.teacher import (
     Request,
     TeacherSettings,
@@ -38,7 +38,7 @@ class Settings(StageSettings):
     """Layer whose segments are captioned."""
     role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
     """Role of the text that is written."""
-    prompt: str = "caption_brief.v1"
+    prompt: Annotated[str, AfterValidator(anchored)] = "caption_brief.v1"
     """Prompt by id (caption_brief.v1, caption_dense.v1, caption_action.v1), or the path of a .txt
     file with the same variables."""
     frames: int = Field(default=8, ge=1)

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from clipmill.stages.models.identity import ModelIdentity, identify
+from clipmill.stages.models.identity import ModelIdentity, anchored, identify
 from clipmill.stages.stage import StageSettings
 
 Vectors = npt.NDArray[np.float32]
@@ -51,6 +51,11 @@ class EncoderSettings(StageSettings):
     """`auto` is the first CUDA device if there is one, else the CPU."""
     batch_size: int = Field(default=64, ge=1)
     """Pictures or texts encoded together."""
+
+    @field_validator("model")
+    @classmethod
+    def _means_the_same_on_every_worker(cls, model: str) -> str:
+        return anchored(model)
 
     def model_identity(self) -> ModelIdentity:
         return identify(self.model, "" if self.model.startswith("hf-hub:") else self.pretrained)

@@ -42,6 +42,15 @@ def local_folder(model: str) -> Path | None:
     return None
 
 
+def anchored(model: str) -> str:
+    """A model setting that means the same everywhere: an existing folder by its absolute path.
+
+    Workers run in folders of their own, where a relative path would be taken for a hub name.
+    """
+    path = Path(model).expanduser()
+    return str(path.absolute()) if path.is_dir() else model
+
+
 def identify(model: str, revision: str = "main") -> ModelIdentity:
     """Identity of a hub model (name, revision) or of a local folder (last name, digest)."""
     folder = local_folder(model)

@@ -80,6 +80,11 @@ def load_prompt(name: str) -> Prompt:
     return _parse(name, file.read_text(encoding="utf-8"))
 
 
+def anchored(name: str) -> str:
+    """A prompt setting that means the same on every worker: a file by its absolute path."""
+    return str(Path(name).expanduser().absolute()) if name.endswith(".txt") else name
+
+
 def quote(text: str) -> str:
     """Untrusted text between markers it cannot contain, a JSON string per line."""
     text = text.encode("utf-8", "replace").decode("utf-8")

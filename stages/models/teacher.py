@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from clipmill.stages.models.identity import ModelIdentity, identify
+from clipmill.stages.models.identity import ModelIdentity, anchored, identify
 from clipmill.stages.stage import StageSettings
 
 Finish = Literal["stop", "length", "error"]
@@ -91,6 +91,11 @@ class TeacherSettings(StageSettings):
     """`auto` is the first CUDA device if there is one, else the CPU."""
     batch_size: int = Field(default=8, ge=1)
     """Requests generated together. Bigger is faster until memory ends."""
+
+    @field_validator("model")
+    @classmethod
+    def _means_the_same_on_every_worker(cls, model: str) -> str:
+        return anchored(model)
 
     def model_identity(self) -> ModelIdentity:
         return identify(self.model, self.revision)

@@ -10,15 +10,15 @@ Questions are drawn by a seed from the segment's id, so the same facts give the 
 from __future__ import annotations
 
 import random
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from clipmill.schemas.fingerprints import fingerprint
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.models.contract import ask, mark_rejected
 from clipmill.stages.models.frame_choice import spread
-from clipmill.stages.models.prompts import Prompt, load_prompt
+from clipmill.stages.models.prompts import Prompt, anchored, load_prompt
 from clipmill.stages.models.teacher import Request, TeacherSettings, Usage, open_teacher
 from clipmill.stages.qa.facts import Facts, facts_of
 from clipmill.stages.qa.model_contract import complaint, qa_schema, within
@@ -46,7 +46,7 @@ class Settings(StageSettings):
     """Another seed draws other questions."""
     teacher: TeacherSettings = TeacherSettings()
     """By teacher: the model, and how it is run."""
-    prompt: str = "qa.v1"
+    prompt: Annotated[str, AfterValidator(anchored)] = "qa.v1"
     """By teacher: prompt by id, or the path of a .txt file with the same variables."""
     frames: int = Field(default=8, ge=0)
     """By teacher: at most so many frames a clip; 0 asks a text model about the facts alone."""

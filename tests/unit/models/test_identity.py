@@ -10,6 +10,7 @@ import pytest
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.caption.caption_clip import CaptionClip
 from clipmill.stages.models.identity import identify
+from clipmill.stages.models.prompts import load_prompt
 from clipmill.stages.models.teacher import TeacherSettings
 
 
@@ -51,6 +52,19 @@ def test_revision_and_number_format_are_part_of_the_fingerprint_and_placement_is
     assert printed("owner/model", revision="v2") != plain
     assert printed("owner/model", dtype="bfloat16") != plain
     assert printed("owner/model", device="cpu", batch_size=3) == plain
+
+
+def test_a_relative_folder_is_found_from_any_workers_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path / "m")
+    (tmp_path / "p.v1.txt").write_text("---\nSay it.")
+    monkeypatch.chdir(tmp_path)
+    teacher = TeacherSettings(model="m")
+    caption = CaptionClip.Settings(teacher=teacher, prompt="p.v1.txt")
+    monkeypatch.chdir("/")
+    assert teacher.model_identity().revision == identify(str(tmp_path / "m")).revision
+    assert load_prompt(caption.prompt).text == "Say it."
 
 
 def test_a_missing_folder_is_not_taken_for_a_hub_name(tmp_path: Path) -> None:
