@@ -113,9 +113,15 @@ def read_verdicts(store: Store) -> Verdicts | None:
     data = store.find(CURRENT)
     if data is None:
         return None
-    pointer = json.loads(data)
-    table = pq.read_table(BytesIO(store.get(_verdicts_key(pointer["fingerprint"]))))
-    return Verdicts(pointer["layer"], pointer["generation"], pointer["fingerprint"], table)
+    try:
+        pointer = json.loads(data)
+        layer, generation, chain = (pointer[k] for k in ("layer", "generation", "fingerprint"))
+        table = pq.read_table(BytesIO(store.get(_verdicts_key(chain)))).cast(VERDICT_SCHEMA)
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{store.uri}/{CURRENT} names no outcome", cure="run the recipe again; it is rebuilt"
+        ) from error
+    return Verdicts(layer, generation, chain, table)
 
 
 def _checked(decision: Decision[Any], segments: pa.Table) -> pa.Table:

@@ -94,12 +94,19 @@ def manifest(store: Store) -> TablesManifest | None:
     data = store.find(MANIFEST)
     if data is None:
         return None
-    found = json.loads(data)
-    if found["version"] > VERSION:
+    try:
+        found = json.loads(data)
+        newer = found["version"] > VERSION
+        current = None if newer else TablesManifest(**found)
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{store.uri}/{MANIFEST} is not a manifest", cure="run the recipe again; it is rebuilt"
+        ) from error
+    if newer:
         raise Conflict(
             f"{store.uri}/{MANIFEST} was written by a newer Clipmill", cure="update Clipmill"
         )
-    return TablesManifest(**found)
+    return current
 
 
 def read_table(store: Store, name: str, columns: Collection[str] | None = None) -> pa.Table:
