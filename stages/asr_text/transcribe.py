@@ -153,7 +153,7 @@ class Transcribe(Stage[Settings]):
         self, cues: list[Utterance], video: Video, author: Author, language: str | None
     ) -> Transcript | None:
         """A transcript of the cues that fall into the picture; None if nothing is left."""
-        end = round(video.probe.duration_s * 1000) if video.probe else 0
+        end = _end_ms(video.probe) if video.probe else 0
         kept = [
             cue
             for cue in cues
@@ -208,3 +208,8 @@ class Transcribe(Stage[Settings]):
             beam_size=settings.beam_size,
             threshold=settings.vad_threshold,
         )
+
+
+def _end_ms(probe: Probe) -> int:
+    # The picture may begin after presentation zero, behind the sound.
+    return MILLISECONDS.tick(max(probe.span.end_s, probe.duration_s), "ceil")

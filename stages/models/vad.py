@@ -87,15 +87,17 @@ class VoiceActivity:
 
     def speech(self, pcm: Iterable[Pcm], rules: SpeechRules) -> Iterator[Speech]:
         """The stretches of speech in time order, never overlapping, at most `max_length` long."""
-        return _stretches(self.windows(pcm), rules)
+        return stretches(self.windows(pcm), rules)
 
 
-def _stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Iterator[Speech]:
+def stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Iterator[Speech]:
+    """Scored windows put together by the rules; at most `max_length` of sound is held."""
     pad, silence = _count(rules.pad), _count(rules.min_silence)
     longest = max(_count(rules.max_length), 2 * pad + 2)
     held: list[tuple[Pcm, float]] = []  # the stretch, or the padding before one
     first = 0  # index of the first window held
     speaking = False
+    follows = False  # whether the stretch goes on from one that was cut and kept
     quiet = 0  # windows since the last one with a voice
     for window, score in windows:
         held.append((window, score))
@@ -109,24 +111,32 @@ def _stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Iter
         voiced = score >= rules.threshold - HYSTERESIS
         quiet = 0 if voiced else quiet + 1
         if quiet >= max(silence, 1):
-            keep = len(held) - max(quiet - pad, 0)
-            yield from _kept(held[:keep], first, rules)
+            keep = max(len(held) - max(quiet - pad, 0), 0)
+            if _is_speech(held[:keep], rules, follows):
+                yield _speech(held[:keep], first)
             # What follows the padding may be the padding of the next stretch, never both.
             rest = max(keep, len(held) - pad)
-            held, first, speaking = held[rest:], first + rest, False
+            held, first, speaking, follows = held[rest:], first + rest, False, False
         elif len(held) >= longest:
             cut = _weakest(held)
-            yield from _kept(held[:cut], first, rules)
+            follows = _is_speech(held[:cut], rules, follows)
+            if follows:
+                yield _speech(held[:cut], first)
             held, first = held[cut:], first + cut
-    if speaking:
-        yield from _kept(held, first, rules)
+    if speaking and _is_speech(held, rules, follows):
+        yield _speech(held, first)
 
 
-def _kept(held: list[tuple[Pcm, float]], first: int, rules: SpeechRules) -> Iterator[Speech]:
-    voiced = sum(score >= rules.threshold for _, score in held)
-    sure = max(score for _, score in held) >= min(rules.threshold + HYSTERESIS, 0.95)
-    if sure and voiced * WINDOW >= rules.min_speech * RATE:
-        yield Speech(first * WINDOW, np.concatenate([window for window, _ in held]))
+def _is_speech(held: list[tuple[Pcm, float]], rules: SpeechRules, follows: bool) -> bool:
+    """Whether a stretch is to be heard; behind a cut even the end of a word is."""
+    scores = [score for _, score in held]
+    voiced = sum(score >= rules.threshold for score in scores)
+    sure = max(scores, default=0.0) >= min(rules.threshold + HYSTERESIS, 0.95)
+    return voiced > 0 and (follows or (sure and voiced * WINDOW >= rules.min_speech * RATE))
+
+
+def _speech(held: list[tuple[Pcm, float]], first: int) -> Speech:
+    return Speech(first * WINDOW, np.concatenate([window for window, _ in held]))
 
 
 def _weakest(held: list[tuple[Pcm, float]]) -> int:

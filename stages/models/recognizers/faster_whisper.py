@@ -37,6 +37,13 @@ class FasterWhisper:
         beam_size: int = 5,
         threshold: float = 0.5,
     ) -> None:
+        if not model:
+            raise RecipeError(
+                "engine faster_whisper needs a model",
+                key="model",
+                cure="name a hub model such as large-v3, or the folder of a converted one",
+                stage="transcribe",
+            )
         try:
             import faster_whisper
         except ImportError as missing:
@@ -45,13 +52,6 @@ class FasterWhisper:
                 cure="pip install 'clipmill[speech]'",
                 stage="transcribe",
             ) from missing
-        if not model:
-            raise RecipeError(
-                "engine faster_whisper needs a model",
-                key="model",
-                cure="name a hub model such as large-v3, or the folder of a converted one",
-                stage="transcribe",
-            )
         self.model = model
         self.revision = whisper_revision(model, revision)
         self.rules = SpeechRules(threshold=threshold, min_silence=2.0, max_length=29.5)

@@ -35,7 +35,7 @@ class PocketSphinx:
                 stage="transcribe",
             ) from missing
         self.revision = importlib.metadata.version("pocketsphinx")
-        self.rules = SpeechRules(threshold=threshold, min_silence=0.6, max_length=15.0)
+        self.rules = SpeechRules(threshold=threshold, max_length=20.0)
         self._decoder: Any = Decoder(samprate=16_000, loglevel="FATAL")
         self._fresh: str = self._decoder.get_cmn(False)
 

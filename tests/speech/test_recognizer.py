@@ -1,0 +1,216 @@
+"""Recognition: real speech against its words, and engines under one roof."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import errors, heard_words, sound, words_of
+
+from clipmill.schemas.errors import RecipeError
+from clipmill.schemas.records import Utterance, Word
+from clipmill.stages.models.recognizer import SpeechRecognizer, utterances_of
+from clipmill.stages.models.recognizers.faster_whisper import FasterWhisper, whisper_revision
+from clipmill.stages.models.vad import RATE, Pcm, SpeechRules, VoiceActivity
+
+CLEAN = (
+    "speech/sense_0880.wav",
+    "speech/sense_0890.wav",
+    "speech/goforward_16k_s16le.raw",
+    "speech/new_home_in_the_stars.wav",
+    "speech/pico_en.wav",
+    "speech/sb_spk1_snt5.wav",
+)
+
+
+class Counting:
+    """An engine at the edge: each stretch is one utterance that names its own first sample."""
+
+    model, revision = "counting", "1"
+    rules = SpeechRules(max_length=3.0)
+
+    def begin(self, language: str | None) -> None:
+        self.heard = 0
+
+    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+        self.heard += len(pcm)
+        length = len(pcm) * 1000 // RATE
+        words = [Word("first", -40, 200), Word("last", length - 200, length + 5000)]
+        return "en", [Utterance("first last", -40, length + 5000, words)]
+
+
+def test_pocketsphinx_gets_most_words_of_clear_speech_right(
+    pocketsphinx: SpeechRecognizer, real_media: Path, truth: dict[str, Any]
+) -> None:
+    wrong = total = 0
+    offsets: list[float] = []
+    for name in CLEAN:
+        recognition = pocketsphinx.recognize([sound(real_media / name)], "en")
+        wanted = words_of(truth[name]["text"])
+        wrong, total = wrong + errors(wanted, heard_words(recognition)), total + len(wanted)
+        known = word_times(real_media, truth[name])
+        heard = [word for utterance in recognition.utterances for word in utterance.words]
+        same = SequenceMatcher(None, [w for w, *_ in known], [w.text for w in heard], False)
+        for block in same.get_matching_blocks():
+            for (_, start, end), word in zip(
+                known[block.a : block.a + block.size], heard[block.b :], strict=False
+            ):
+                offsets += [abs(word.start - start), abs(word.end - end)]
+    assert wrong / total < 0.25  # measured: 0.15
+    assert len(offsets) > 40
+    assert np.median(offsets) <= 40  # milliseconds; a frame of the recogniser is 10
+    assert np.quantile(offsets, 0.95) <= 200
+
+
+def word_times(media: Path, truth: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """(word, start, end) in milliseconds where a file of word times exists."""
+    if "words_file" not in truth:
+        return []
+    known = json.loads((media / truth["words_file"]).read_text())
+    if "w" in known:
+        return [
+            (re.sub(r"\(\d\)", "", w["t"]), w["b"] * 1000, (w["b"] + w["d"]) * 1000)
+            for w in known["w"]
+            if w["t"][0] not in "<["
+        ]
+    [english] = [t for t in known["tests"]["language_tests"] if t["language"] == "en"]
+    return [
+        (w["word"].lower(), w["start_sec"] * 1000, w["end_sec"] * 1000) for w in english["words"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["rain", "guitar", "trex_roar"])
+def test_no_words_are_heard_where_nobody_speaks(
+    name: str, pocketsphinx: SpeechRecognizer, real_media: Path
+) -> None:
+    heard = pocketsphinx.recognize([sound(real_media / "speech" / f"nonspeech_{name}.mp3")])
+    assert heard.utterances == []
+    assert heard.language is None
+
+
+def test_what_was_heard_before_changes_nothing(
+    pocketsphinx: SpeechRecognizer, real_media: Path
+) -> None:
+    first = sound(real_media / "speech" / "goforward_16k_s16le.raw")
+    other = sound(real_media / "speech" / "sb_spk1_snt5.wav")
+    alone = pocketsphinx.recognize([first])
+    pocketsphinx.recognize([other])
+    assert pocketsphinx.recognize([first]) == alone
+
+
+def test_speech_after_a_minute_of_silence_is_heard_at_its_place(
+    pocketsphinx: SpeechRecognizer, real_media: Path
+) -> None:
+    speech = sound(real_media / "speech" / "goforward_16k_s16le.raw")
+
+    def stream() -> Iterator[Pcm]:
+        yield speech
+        for _ in range(6):
+            yield np.zeros(10 * RATE, np.int16)
+        yield speech
+
+    once = pocketsphinx.recognize([speech]).utterances
+    twice = pocketsphinx.recognize(stream()).utterances
+    assert [u.text for u in twice] == [once[0].text] * 2
+    late = round(len(speech) * 1000 / RATE) + 60_000
+    for word, again in zip(once[0].words, twice[1].words, strict=True):
+        assert abs(again.start - word.start - late) <= 60
+
+
+def test_pocketsphinx_refuses_a_language_it_does_not_know(
+    pocketsphinx: SpeechRecognizer,
+) -> None:
+    with pytest.raises(RecipeError, match="English only") as refused:
+        pocketsphinx.recognize([], "de")
+    assert "faster_whisper" in str(refused.value)
+    assert pocketsphinx.recognize([], "en-US").utterances == []
+
+
+def test_times_are_put_on_the_time_line_and_kept_inside_their_stretch(
+    activity: VoiceActivity, real_media: Path
+) -> None:
+    speech = sound(real_media / "speech" / "sense_0870.wav")
+    late = np.concatenate([np.zeros(5 * RATE, np.int16), speech])
+    heard = SpeechRecognizer(Counting(), activity).recognize([late]).utterances
+    assert len(heard) >= 3  # 7 s of speech in pieces of 3 s at most
+    assert heard[0].start >= 5000 - 200
+    assert heard[-1].end <= len(late) * 1000 / RATE + 32
+    for utterance, following in itertools.pairwise(heard):
+        assert utterance.start == utterance.words[0].start
+        assert utterance.end == utterance.words[-1].end <= following.start
+
+
+def test_pieces_of_a_long_stretch_hold_every_sample_once(
+    activity: VoiceActivity, real_media: Path
+) -> None:
+    speech = sound(real_media / "speech" / "sense_0890.wav")
+    engine = Counting()
+    heard = SpeechRecognizer(engine, activity).recognize([speech]).utterances
+    covered = heard[-1].end - heard[0].start
+    assert engine.heard * 1000 / RATE == pytest.approx(covered, abs=2)
+
+
+def test_words_are_parted_into_utterances_at_pauses() -> None:
+    words = [Word("a", 0, 100), Word("b", 150, 300), Word("c", 900, 1000)]
+    assert [(u.text, u.start, u.end) for u in utterances_of(words, pause_ms=600)] == [
+        ("a b", 0, 300),
+        ("c", 900, 1000),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> FasterWhisper:
+    pytest.importorskip("faster_whisper", reason="the [speech] extra is not installed")
+    from tiny_whisper import write_tiny_whisper
+
+    folder = write_tiny_whisper(tmp_path_factory.mktemp("whisper"))
+    return FasterWhisper(str(folder), device="cpu", beam_size=1)
+
+
+def test_a_whisper_model_in_a_folder_gives_words_with_times_and_confidence(
+    whisper: FasterWhisper, activity: VoiceActivity, real_media: Path
+) -> None:
+    speech = sound(real_media / "speech" / "goforward_16k_s16le.raw")
+    late = np.concatenate([np.zeros(4 * RATE, np.int16), speech])
+    heard = SpeechRecognizer(whisper, activity).recognize([late])
+    words = [word for utterance in heard.utterances for word in utterance.words]
+    assert words  # random weights: what they say is noise, when they say it is not
+    assert heard.language in whisper._model.supported_languages
+    assert all(3800 <= word.start <= word.end <= 4000 + 2900 for word in words)
+    assert all(word.confidence is not None and 0 <= word.confidence <= 1 for word in words)
+
+
+def test_a_whisper_model_hears_the_language_it_is_told(
+    whisper: FasterWhisper, activity: VoiceActivity, real_media: Path
+) -> None:
+    speech = sound(real_media / "speech" / "goforward_16k_s16le.raw")
+    assert SpeechRecognizer(whisper, activity).recognize([speech], "de-AT").language == "de-AT"
+    with pytest.raises(RecipeError, match="does not know the language 'tlh'"):
+        SpeechRecognizer(whisper, activity).recognize([speech], "tlh")
+
+
+def test_a_whisper_model_is_known_by_its_content_not_its_folder(
+    whisper: FasterWhisper, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in Path(whisper.model).iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    assert whisper_revision(str(copy)) == whisper.revision
+    weights = bytearray((copy / "model.bin").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.bin").write_bytes(weights)
+    assert whisper_revision(str(copy)) != whisper.revision
+    assert whisper_revision("large-v3", "abc") == "abc"
+
+
+def test_a_whisper_engine_without_a_model_says_what_to_name() -> None:
+    with pytest.raises(RecipeError, match="needs a model"):
+        FasterWhisper("")
