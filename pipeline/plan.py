@@ -179,6 +179,7 @@ def _combined(resources: list[Resources]) -> Resources:
         gpus=max(r.gpus for r in resources),
         memory_gb=max(r.memory_gb for r in resources),
         timeout_s=max(r.timeout_s for r in resources),
+        parts=min(r.parts for r in resources),
     )
 
 

@@ -152,10 +152,17 @@ def _placement(group: Group, cluster: dict[str, float], scale: float) -> dict[st
             cure="lower memory_gb or use larger machines",
         )
     most = group.actors[1] if group.actors else _most(group, cluster)
+    parts = group.resources.parts
     options: dict[str, Any] = {
-        "compute": ActorPoolStrategy(min_size=least, max_size=max(least, most)),
+        "compute": ActorPoolStrategy(
+            min_size=least,
+            max_size=max(least, most),
+            max_tasks_in_flight_per_actor=2 * parts if parts > 1 else None,
+        ),
         "num_cpus": group.resources.cpus * scale,
     }
+    if parts > 1:
+        options["max_concurrency"] = parts
     if gpus:
         options["num_gpus"] = gpus
     if memory:

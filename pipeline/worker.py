@@ -13,11 +13,11 @@ import faulthandler
 import os
 import platform
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from inspect import isawaitable
-from typing import Protocol
+from threading import Lock, Thread
+from typing import Any, Protocol
 
 from clipmill.pipeline.lease import Fence
 from clipmill.pipeline.ledger import Ledger
@@ -31,6 +31,7 @@ from clipmill.schemas.errors import (
     ClipmillError,
     DecoderLost,
     LeaseLost,
+    ModelError,
     NoSpace,
     OverLimit,
     ReplyMismatch,
@@ -76,12 +77,16 @@ class Worker:
         self.ledger = Ledger(job.store, job.plan.final, job.fence.check if job.fence else None)
         self.name = f"{platform.node()}:{os.getpid()}"
         self.stage = self.group.name  # what is running now, for failures
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.lock = Lock()
         for link in self.group.links:
             link.stage.setup()
 
     def close(self) -> None:
         for link in self.group.links:
             link.stage.close()
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
     def handle(self, parcel: Parcel) -> list[Parcel]:
         """What becomes of a parcel here: itself with more in it, its parts, or its receipt."""
@@ -162,9 +167,25 @@ class Worker:
         given = {segment.id for segment in sub.video.segments}
         with self._watch(link):
             done = link.stage.process(sub)
-            if isawaitable(done):
-                done = asyncio.run(_wait(done))
+        if not isinstance(done, Part):
+            done = self._await(link, done)
         _merge(part, done, given, link)
+
+    def _await(self, link: Link, work: Coroutine[Any, Any, Part]) -> Part:
+        """Run a coroutine on this worker's one event loop, beside those of other parts."""
+        with self.lock:
+            if self.loop is None:
+                self.loop = asyncio.new_event_loop()
+                Thread(target=self.loop.run_forever, name="stages", daemon=True).start()
+        limited = asyncio.wait_for(work, link.timeout_s)
+        try:
+            return asyncio.run_coroutine_threadsafe(limited, self.loop).result()
+        except TimeoutError as error:
+            raise ModelError(
+                f"no answer within {link.timeout_s:g} s",
+                cure="raise resources.timeout_s, or look why the model is slow",
+                stage=link.name,
+            ) from error
 
     @contextmanager
     def _watch(self, link: Link) -> Iterator[None]:
@@ -248,10 +269,6 @@ class Worker:
 
     def _place(self) -> int:
         return self.plan.groups.index(self.group)
-
-
-async def _wait(done: Awaitable[Part]) -> Part:
-    return await done
 
 
 def _merge(part: Part, done: Part, given: set[str], link: Link) -> None:

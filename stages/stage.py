@@ -13,7 +13,7 @@ travels. A token may quote settings, as in `"segments:{layer}"`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 
@@ -40,6 +40,7 @@ class Resources:
     gpus: float = 0.0
     memory_gb: float = 0.0
     timeout_s: float = 1800.0  # wall clock for one part; past it the actor is killed
+    parts: int = 1  # parts an actor works on at a time; more than one needs a coroutine
 
 
 S = TypeVar("S", bound=StageSettings)
@@ -51,7 +52,8 @@ class Stage(Generic[S]):
     `unit = "video"` asks for the whole video (probe, split, transcribe); such stages stand first
     and carry no frames. `unit = "part"` stages see at most a bounded number of segments at once.
     `own_actor = True` keeps a model out of other stages' processes; `teacher = True` marks the
-    expensive ones, whose results are also committed at once. Raise `schemas.errors.MediaError` for bad media; any other exception fails
+    expensive ones, whose results are also committed at once. Raise `schemas.errors.MediaError` for
+    bad media; any other exception fails
     the part too, and only that part.
     """
 
@@ -112,7 +114,7 @@ class Stage(Generic[S]):
     def setup(self) -> None:
         """Load models, open engines. Called once in every actor, before any part."""
 
-    def process(self, part: Part) -> Part | Awaitable[Part]:
+    def process(self, part: Part) -> Part | Coroutine[Any, Any, Part]:
         """Do the work: add to the part's records and return it. May be a coroutine."""
         raise TypeError(f"{type(self).__qualname__} must implement process()")
 

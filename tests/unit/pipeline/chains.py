@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from clipmill.pipeline.parcel import Parcel, Receipt, Resume
@@ -71,10 +71,7 @@ class Say(Stage[SaySettings]):
     teacher = True
     asked: ClassVar[list[str]] = []
 
-    def process(self, part: Part) -> Part | Awaitable[Part]:
-        return self._say(part)
-
-    async def _say(self, part: Part) -> Part:
+    async def process(self, part: Part) -> Part:
         for segment in part.video.segments:
             seen = part.frames[segment.id][0].jpeg.decode()
             self.asked.append(seen)
