@@ -71,7 +71,9 @@ def load_prompt(name: str) -> Prompt:
     folder = resources.files("clipmill").joinpath("recipes", "prompts")
     file = folder.joinpath(f"{name}.txt")
     if not _ID.fullmatch(name) or not file.is_file():
-        known = sorted(p.name.removesuffix(".txt") for p in folder.iterdir() if "." in p.name)
+        known = sorted(
+            p.name.removesuffix(".txt") for p in folder.iterdir() if p.name.endswith(".txt")
+        )
         raise RecipeError(
             f"there is no prompt {name!r}",
             key="prompt",

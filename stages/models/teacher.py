@@ -64,7 +64,11 @@ class Reply:
 
 
 class Teacher(Protocol):
-    """A loaded model. `setup` once, before the first `ask`; `close` releases it."""
+    """A loaded model. `setup` once, before the first `ask`; `close` releases it.
+
+    A prompt may quote what strangers wrote: a backend sees to it that its own control tokens,
+    spelt out in a prompt, are read as text.
+    """
 
     @property
     def identity(self) -> ModelIdentity: ...

@@ -22,6 +22,8 @@ from clipmill.stages.models.identity import ModelIdentity, local_folder
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
 
+_Item = tuple[int, Request, list[Image.Image]]  # place in the call, request, its pictures
+
 
 class TransformersTeacher:
     """See the module's docstring; `setup` loads the model, `ask` may be called concurrently."""
@@ -109,7 +111,7 @@ class TransformersTeacher:
 
     def _answer(self, requests: list[Request]) -> list[Reply]:
         replies: dict[int, Reply] = {}
-        ready: list[tuple[int, Request, list[Image.Image]]] = []
+        ready: list[_Item] = []
         for place, request in enumerate(requests):
             try:
                 pictures = [_picture(data) for data in request.images]
@@ -123,15 +125,13 @@ class TransformersTeacher:
                 )
             ready.append((place, request, pictures))
         for batch in self._batches(ready):
-            found = self._generate([item[1] for item in batch], [item[2] for item in batch])
+            found = self._generate_in_memory(batch)
             replies.update(zip((item[0] for item in batch), found, strict=True))
         return [replies[place] for place in range(len(requests))]
 
-    def _batches(
-        self, ready: list[tuple[int, Request, list[Image.Image]]]
-    ) -> Iterator[list[tuple[int, Request, list[Image.Image]]]]:
+    def _batches(self, ready: list[_Item]) -> Iterator[list[_Item]]:
         """Greedy requests of one kind together, sampled ones alone."""
-        kinds: dict[tuple[int, bool], list[tuple[int, Request, list[Image.Image]]]] = {}
+        kinds: dict[tuple[int, bool], list[_Item]] = {}
         for item in ready:
             if item[1].temperature > 0:
                 yield [item]
