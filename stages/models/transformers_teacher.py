@@ -141,6 +141,21 @@ class TransformersTeacher:
         for items in kinds.values():
             yield from (items[start : start + size] for start in range(0, len(items), size))
 
+    def _generate_in_memory(self, batch: list[_Item]) -> list[Reply]:
+        """Generate, in halves where the whole does not fit: clips differ in size by far."""
+        import torch
+
+        try:
+            return self._generate([item[1] for item in batch], [item[2] for item in batch])
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        # Out of the handler, since the error's traceback keeps the failed batch's tensors alive.
+        torch.cuda.empty_cache()
+        middle = len(batch) // 2
+        first = self._generate_in_memory(batch[:middle])
+        return [*first, *self._generate_in_memory(batch[middle:])]
+
     def _generate(self, requests: list[Request], pictures: list[list[Image.Image]]) -> list[Reply]:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
