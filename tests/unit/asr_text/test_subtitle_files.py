@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -282,3 +284,49 @@ def test_sound_descriptions_are_told_from_words() -> None:
 def test_an_embedded_track_loses_its_substation_markup() -> None:
     found = cue_utterances([(2000, 3000, "b\\Nc"), (0, 1000, "{\\i1}a{\\i0} & co")])
     assert [(u.start, u.text) for u in found] == [(0, "a & co"), (2000, "b c")]
+
+
+SPOKEN = (
+    "okay welcome to this session this is called the kinetic bunny need to meet the virtual bonnie "
+    "emilio stop this is jana car who just to give a little bit of background information we come "
+    "from a company called le code from finland and"
+)
+
+
+def test_real_rolling_captions_give_what_was_said_once(real_media: Path) -> None:
+    data = (real_media / "subtitles" / "youtube_auto_rolling_words.en.vtt").read_bytes()
+    found = parse(data)
+    words = [word for utterance in found.utterances for word in utterance.words]
+    assert " ".join(word.text for word in words) == SPOKEN
+    assert found.language == "en"
+    assert all(a.end <= b.start for a, b in itertools.pairwise(words))
+    assert (words[1].text, words[1].start) == ("welcome", 1310)
+    # The same captions as SubRip have lost their word times; only the repeats tell that they roll.
+    plain = parse((real_media / "subtitles" / "example3.en.srt").read_bytes()).utterances
+    assert " ".join(utterance.text for utterance in plain) == SPOKEN
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("accented.srt", 17),
+        ("elephantsdream_captions.ar.vtt", 77),
+        ("elephantsdream_captions.en.vtt", 78),
+        ("friday.vtt", 5),
+        ("nasa_webb.srt", 4),
+        ("sintel_short_en.vtt", 14),
+        ("sonnet001_en.srt", 15),
+        ("test.ass", 15),  # and two sound effects that last no time
+        ("vttjs_spec_example.vtt", 13),
+        ("w3c_rabbit_descriptions.vtt", 3),
+        ("wwa_captions.en.vtt", 15),
+        ("youtube_manual_sparse.en.vtt", 6),
+    ],
+)
+def test_real_files_give_every_cue_in_order_and_free_of_markup(
+    name: str, count: int, real_media: Path
+) -> None:
+    found = parse((real_media / "subtitles" / name).read_bytes()).utterances
+    assert len(found) == count
+    assert [u.start for u in found] == sorted(u.start for u in found)
+    assert not any(mark in u.text for u in found for mark in ("<", ">", "-->", "{", "&amp;", "\n"))
