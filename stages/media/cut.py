@@ -31,7 +31,7 @@ from clipmill.schemas.records import Probe
 from clipmill.stages.media.audio import audio, has_audio
 from clipmill.stages.media.child import die_with
 from clipmill.stages.media.decode import UNTIMED
-from clipmill.stages.media.frames import Picture, display_size, raw, to_array
+from clipmill.stages.media.frames import Picture, decode_from, display_size, raw, to_array
 from clipmill.stages.media.limits import SEEKABLE, Limits, ffmpeg_url, open_options
 from clipmill.stages.media.probe import probe as read
 
@@ -136,25 +136,32 @@ def cut_group(
 
 
 def _survey(source: Path, probe: Probe, spans: dict[str, Span], limits: Limits) -> list[_Wanted]:
-    """What the source holds in each span, by our own decoding."""
+    """What the source holds in each span, by our own decoding.
+
+    Where no frame starts inside a span (a slide that stands for a minute) the one on screen counts.
+    """
     clock = probe.picture.clock
     wanted = []
     for key, span in spans.items():
         own = span.on(clock, "ceil")
         wanted.append(_Wanted(key, own.start, own.end, [], (0, 0), []))
-    begin = min(item.first for item in wanted) if probe.picture.seekable else None
-    for number, (tick, frame) in enumerate(
-        raw(source, probe, begin, max(item.end for item in wanted), limits)
-    ):
-        inside = [item for item in wanted if item.first <= tick < item.end]
-        if not inside:
-            continue
-        thumb = to_array(frame, probe.picture, _THUMB)
-        for item in inside:
-            item.numbers = (item.numbers[0] if item.ticks else number, number)
-            item.ticks.append(tick)
-            item.thumbs.append(thumb)
+    begin = min(item.first for item in wanted)
+    end = max(item.end for item in wanted)
+    before: dict[str, tuple[int, int, Any]] = {}
+    for number, (tick, frame) in enumerate(decode_from(source, probe, begin, limits)):
+        if tick >= end:
+            break
+        thumb = None
+        for item in wanted:
+            if item.first <= tick < item.end:
+                thumb = to_array(frame, probe.picture, _THUMB) if thumb is None else thumb
+                _add(item, number, tick, thumb)
+            elif tick < item.first:
+                before[item.key] = (number, tick, frame)
     for item in wanted:
+        if not item.ticks and item.key in before:
+            number, tick, frame = before[item.key]
+            _add(item, number, tick, to_array(frame, probe.picture, _THUMB))
         if not item.ticks:
             raise MediaError(
                 f"clip {item.key}: not one frame decodes inside its span",
@@ -162,6 +169,12 @@ def _survey(source: Path, probe: Probe, spans: dict[str, Span], limits: Limits) 
                 input=source.name,
             )
     return wanted
+
+
+def _add(item: _Wanted, number: int, tick: int, thumb: Picture) -> None:
+    item.numbers = (item.numbers[0] if item.ticks else number, number)
+    item.ticks.append(tick)
+    item.thumbs.append(thumb)
 
 
 def _attempt(
@@ -308,7 +321,8 @@ def _times(probe: Probe, item: _Wanted) -> tuple[Fraction, Fraction]:
     """Presentation times of a clip's first frame and of its end."""
     clock = probe.picture.clock
     end = min(item.end, probe.picture.end or item.end)
-    return clock.exact(item.ticks[0]), clock.exact(max(end, item.ticks[-1] + 1))
+    start = max(item.first, item.ticks[0])
+    return clock.exact(start), clock.exact(max(end, start + 1))
 
 
 def _run(command: list[str], work: Path, limits: Limits) -> None:
@@ -358,16 +372,17 @@ def _checked(
         wrong = count != expected
     if wrong:
         raise _inexact(item, source, f"{count} frames instead of {expected}")
+    clock, own = probe.picture.clock, clip.picture.clock
     for number in sorted({0, count // 2, count - 1}):
-        at = clip.picture.clock.exact(ticks[number]) - clip.picture.clock.exact(ticks[0])
+        at = own.exact(ticks[number]) - own.exact(ticks[0])
         nearest = number if not encoding.fps else _nearest(item, probe, start + at)
         around = item.thumbs[max(0, nearest - 1) : nearest + 2]
         same = around if encoding.fps else [item.thumbs[nearest]]
         apart = min(_distance(thumbs[number], other, probe) for other in same)
         if apart > _TOLERANCE:
             raise _inexact(item, source, f"frame {number} differs by {apart:.0f} gray levels")
-        late = abs(start + at - probe.picture.clock.exact(item.ticks[nearest]))
-        if not encoding.fps and probe.picture.seekable and late > clip.picture.clock.exact(1):
+        late = abs(at - clock.exact(item.ticks[nearest]) + clock.exact(item.ticks[0]))
+        if not encoding.fps and probe.picture.seekable and late > Fraction(own.num, own.den):
             raise _inexact(item, source, f"frame {number} is {float(late):.4f} s off")
     seconds = float(end - start)
     return ClipMedia(

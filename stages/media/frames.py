@@ -73,14 +73,14 @@ def raw(
     path: Path, probe: Probe, first: int | None, end: int | None, limits: Limits | None = None
 ) -> Iterator[tuple[int, Any]]:
     """(tick, `av.VideoFrame`) of the frames with first <= tick < end, in order, exactly."""
-    for tick, frame in _decode_from(path, probe, first, limits):
+    for tick, frame in decode_from(path, probe, first, limits):
         if end is not None and tick >= end:
             return
         if first is None or tick >= first:
             yield tick, frame
 
 
-def _decode_from(
+def decode_from(
     path: Path, probe: Probe, at: int | None, limits: Limits | None
 ) -> Iterator[tuple[int, Any]]:
     """All frames from some key frame on that is shown at or before tick `at`."""
@@ -132,15 +132,14 @@ def sample(
     A tick before the first frame gets the first, one behind the last gets the last. `Frame.tick`
     is the frame's own time. Ticks that lie close together share one decoding run.
     """
-    found: dict[int, tuple[int, Any]] = {}
+    found: dict[int, int] = {}
+    encoded: dict[int, Frame] = {}  # at once: decoded frames are a hundred times larger
     for run in _runs(sorted(set(ticks)), probe):
         for wanted, tick, frame in _shown(path, probe, run, limits):
-            found[wanted] = (tick, frame)
-    encoded: dict[int, Frame] = {}
-    for tick, frame in found.values():
-        if tick not in encoded:
-            encoded[tick] = encode(frame, tick, probe.picture, quality, max_side)
-    return [encoded[found[tick][0]] for tick in ticks]
+            found[wanted] = tick
+            if tick not in encoded:
+                encoded[tick] = encode(frame, tick, probe.picture, quality, max_side)
+    return [encoded[found[tick]] for tick in ticks]
 
 
 def _runs(ticks: list[int], probe: Probe) -> Iterator[list[int]]:
@@ -162,7 +161,7 @@ def _shown(
     """(wanted tick, frame's tick, frame): the last frame at or before each wanted tick."""
     pending = list(wanted)
     held: tuple[int, Any] | None = None
-    for tick, frame in _decode_from(path, probe, wanted[0], limits):
+    for tick, frame in decode_from(path, probe, wanted[0], limits):
         while pending and held is not None and tick > pending[0]:
             yield pending.pop(0), *held
         if not pending:

@@ -25,7 +25,7 @@ from av.stream import Disposition
 
 from clipmill.schemas.clocks import Clock, Span
 from clipmill.schemas.errors import NoVideo, OverLimit, Undecodable, Unreadable
-from clipmill.schemas.records import Probe, Stream
+from clipmill.schemas.records import Probe, Stream, Video
 from clipmill.stages.media.decode import (
     Decoding,
     Log,
@@ -62,6 +62,15 @@ def probe(path: Path, limits: Limits | None = None, count_frames: bool = True) -
         cure="leave the file out; it may be encrypted or of an unknown codec",
         input=path.name,
     )
+
+
+def probed(video: Video) -> Probe:
+    """The probe of a video that has one; stages that read media ask here."""
+    if video.probe is None:
+        raise Unreadable(
+            "the video has not been probed", cure="put probe_media before", input=video.id
+        )
+    return video.probe
 
 
 def _candidates(path: Path, limits: Limits) -> list[int]:

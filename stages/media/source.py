@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from clipmill.schemas.errors import InputError, NoSpace, Unreadable
+from clipmill.schemas.errors import InputError, MediaError, NoSpace, Unreadable
 from clipmill.schemas.records import Content
 
 REMOTE = frozenset({"s3", "gs", "gcs", "az", "abfs", "http", "https", "memory"})
@@ -65,14 +65,25 @@ def local_path(uri: str) -> Path | None:
 def local(uri: str) -> Iterator[Path]:
     """A local file with an input's bytes, valid inside the `with`.
 
-    Raises `Unreadable` where there is no such file, `NoSpace` where the disk cannot hold it.
+    Raises `Unreadable` where there is no such file, `NoSpace` where the disk cannot hold it. Media
+    errors raised inside the `with` name the address instead of the file's place in the cache.
     """
-    path = local_path(uri)
-    if path is not None:
+    try:
+        path = local_path(uri)
+        if path is None:
+            with _cached(uri) as path:
+                yield path
+            return
         if not path.is_file():
             raise Unreadable("there is no such file", cure="check the list of inputs", input=uri)
         yield path
-        return
+    except MediaError as error:
+        error.input = uri
+        raise
+
+
+@contextmanager
+def _cached(uri: str) -> Iterator[Path]:
     filesystem, name = _remote(uri)
     facts = _facts(filesystem, name, uri)
     version = facts.get("ETag") or facts.get("etag") or facts.get("LastModified")
