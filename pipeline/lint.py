@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
+from clipmill.pipeline.pack_settings import PackSettings
 from clipmill.pipeline.recipe import Recipe, StageEntry
 from clipmill.pipeline.registry import nearest, providers
 from clipmill.schemas.errors import RecipeError
@@ -93,13 +94,27 @@ def _packing(recipe: Recipe) -> Iterator[RecipeError]:
             nearest(recipe.pack.layer, layers, _listed(layers, "add a stage that splits")),
         )
     roles = {token.partition(":")[2] for token in made if token.startswith("texts:")}
-    for number, role in enumerate(recipe.pack.text):
+    # The default lists preferences over all recipes: one of them is enough.
+    default = recipe.pack.text == PackSettings().text
+    if default and not roles & set(recipe.pack.text):
+        yield recipe.document.error(
+            ("pack", "text"),
+            f"no stage writes a text of the roles {', '.join(recipe.pack.text)}",
+            _listed(roles, "add a stage that writes texts"),
+        )
+    for number, role in enumerate(() if default else recipe.pack.text):
         if role not in roles:
             yield recipe.document.error(
                 ("pack", "text", number),
                 f"no stage writes a text of the role {role!r}",
                 nearest(role, roles, _listed(roles, "add a stage that writes texts")),
             )
+    if recipe.pack.embedding is not None and f"embeddings:{recipe.pack.embedding}" not in made:
+        yield recipe.document.error(
+            ("pack", "embedding"),
+            f"no stage makes the embedding {recipe.pack.embedding!r}",
+            _cure(recipe, len(recipe.stages), f"embeddings:{recipe.pack.embedding}"),
+        )
 
 
 def _packages(recipe: Recipe) -> Iterator[RecipeError]:
@@ -137,12 +152,17 @@ def _cure(recipe: Recipe, index: int, token: str) -> str:
     for later in recipe.stages[index:]:
         if token in later.stage.adds():
             return f"move {later.name} up, it provides {token}"
-    able = providers(token)
+    able = providers(token, by_settings=False)
+    if not able:
+        family = token.partition(":")[0]
+        made = {made for made in _made(recipe) if made.startswith(f"{family}:")}
+        near = nearest(token, made, "-")
+        if near != "-":
+            return near
+        able = providers(token)
     if able:
         return f"add {' or '.join(able)} before it"
-    family = token.partition(":")[0]
-    made = {t for t in _made(recipe) if t.startswith(f"{family}:")}
-    return nearest(token, made, f"no installed operator provides {token}; check its name")
+    return f"no installed operator provides {token}; check its name"
 
 
 def _made(recipe: Recipe) -> frozenset[str]:

@@ -28,6 +28,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clipmill.pipeline.pack_settings import PackSettings
 from clipmill.pipeline.recipe_file import (
     FORMAT,
     NAME,
@@ -44,17 +45,6 @@ from clipmill.schemas.profiles import Profile
 from clipmill.stages.decision import Decision
 from clipmill.stages.source.ingest_video import Settings as IngestSettings
 from clipmill.stages.stage import Resources, Stage, StageSettings
-
-
-class PackSettings(BaseModel):
-    """What is packed and which texts a trainer reads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    layer: str = "shots"
-    """Layer whose segments become clips."""
-    text: list[str] = Field(default_factory=lambda: ["caption", "asr"])
-    """Roles of the one text to train on, best first."""
 
 
 class EngineSettings(BaseModel):
@@ -83,6 +73,8 @@ class ResourceSettings(BaseModel):
     """Memory in gigabytes that the scheduler sets aside."""
     timeout_s: float | None = Field(default=None, gt=0)
     """Wall clock for one part in seconds; past it the actor is killed."""
+    parts: int | None = Field(default=None, ge=1)
+    """Parts an actor works on at a time."""
 
 
 @dataclass(frozen=True, slots=True)

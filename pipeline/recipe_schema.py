@@ -11,11 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from clipmill.pipeline.recipe import EngineSettings, IngestSettings, PackSettings, ResourceSettings
+from clipmill.pipeline.pack_settings import PackSettings
+from clipmill.pipeline.recipe import EngineSettings, ResourceSettings
 from clipmill.pipeline.recipe_file import ENGINE_KEYS, FORMAT
 from clipmill.pipeline.registry import load, operators
 from clipmill.schemas.errors import ClipmillError
 from clipmill.schemas.profiles import Profile
+from clipmill.stages.source.ingest_video import Settings as IngestSettings
 from clipmill.stages.stage import Stage
 
 _REF = "#/$defs/{model}"
@@ -81,8 +83,17 @@ def json_schema() -> dict[str, Any]:
             "pack": reference[PackSettings],
             "engine": reference[EngineSettings],
         },
-        "$defs": definitions.get("$defs", {}),
+        "$defs": _naming_profiles(definitions.get("$defs", {}), reference[Profile]),
     }
+
+
+def _naming_profiles(definitions: dict[str, Any], profile: Any) -> dict[str, Any]:
+    """Where an operator's setting is a profile, the name of one will do, as in the loader."""
+    for definition in definitions.values():
+        for key, value in definition.get("properties", {}).items():
+            if value.get("$ref") == profile["$ref"]:
+                definition["properties"][key] = {"anyOf": [value, _PROFILE_NAME]}
+    return definitions
 
 
 def _entries(

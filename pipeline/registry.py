@@ -119,12 +119,12 @@ def load_decision(spec: str) -> type[Decision[Any]]:
     return found
 
 
-def providers(token: str) -> list[str]:
+def providers(token: str, *, by_settings: bool = True) -> list[str]:
     """Names of the installed stages that provide a token, e.g. `scores:motion`.
 
-    Those that do with their defaults, else those that can by their settings. Imports every
-    operator, so it serves error messages only; one whose packages are not installed cannot be
-    asked and is left out.
+    Those that do with their defaults, else those that can `by_settings`. Imports every operator, so
+    it serves error messages only; one whose packages are not installed cannot be asked and is left
+    out.
     """
     exact, possible = [], []
     for name in operators():
@@ -139,7 +139,7 @@ def providers(token: str) -> list[str]:
             exact.append(name)
         elif any(_covers(made, token) for made in found.provides):
             possible.append(name)
-    return exact or possible
+    return exact or (possible if by_settings else [])
 
 
 def nearest(word: str, valid: Iterable[str], otherwise: str = "") -> str:

@@ -45,7 +45,7 @@ def run(
         typer.Option("--from", metavar="OLD", help="Take unchanged work from an older output."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 also where inputs were damaged.")
+        bool, typer.Option("--strict", help="Fail damaged inputs instead of using what decodes.")
     ] = False,
     take_over: TakeOver = False,
     limit: Annotated[
@@ -69,7 +69,8 @@ def run(
     """
     from clipmill.pipeline.recipe import load_recipe
 
-    loaded = load_recipe(recipe, set or [])
+    sets = [*(set or []), *(["stages.probe_media.strict=true"] if strict else [])]
+    loaded = load_recipe(recipe, sets)
     if take_over and not yes and sys.stdin.isatty():
         typer.confirm(f"Another run may still be writing to {out}. Take it over?", abort=True)
     _work(
@@ -81,7 +82,6 @@ def run(
         reuse=reuse,
         take_over=take_over,
         limit=limit,
-        strict=strict,
         as_json=as_json,
     )
 
@@ -223,7 +223,6 @@ def _work(
     as_json: bool,
     reuse: str | None = None,
     limit: int | None = None,
-    strict: bool = False,
     retry: bool = False,
     repack: bool = False,
 ) -> None:
@@ -250,7 +249,7 @@ def _work(
         typer.echo(json.dumps({**asdict(summary), "ok": summary.ok}, sort_keys=True))
     else:
         print_summary(summary)
-    if not summary.ok or (strict and summary.damaged):
+    if not summary.ok:
         raise typer.Exit(1)
 
 

@@ -18,15 +18,13 @@ _STAGE = Template('''\
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from clipmill import Part, Stage, StageSettings
 
 
 class Settings(StageSettings):
     layer: str = "shots"
     """Layer whose segments are scored."""
-    full: float = Field(default=10.0, gt=0)
+    full: float = 10.0
     """Seconds from which a segment scores 1."""
 
 
@@ -34,8 +32,8 @@ class $class_name(Stage[Settings]):
     """Score how long a segment is: 0 for empty, 1 from `full` seconds on."""
 
     settings: Settings
-    needs = {"segments:{layer}"}
-    provides = {"scores:$name"}
+    needs = frozenset({"segments:{layer}"})
+    provides = frozenset({"scores:$name"})
 
     def process(self, part: Part) -> Part:
         for segment in part.video.layer(self.settings.layer):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -190,7 +191,7 @@ def _settings(model: type[BaseModel], indent: str = "") -> None:
     for key, info in model.model_fields.items():
         default = info.get_default(call_default_factory=True)
         inner = list(models_in(info.annotation))
-        kind = getattr(info.annotation, "__name__", str(info.annotation).replace("typing.", ""))
+        kind = _type_name(info.annotation)
         required = info.is_required()
         shown = "" if inner else " (required)" if required else f" = {default!r}"
         typer.echo(f"{indent}  {key}: {kind}{shown}")
@@ -198,6 +199,21 @@ def _settings(model: type[BaseModel], indent: str = "") -> None:
             typer.echo(f"{indent}      {line}")
         for other in inner:
             _settings(other, indent + "    ")
+
+
+def _type_name(annotation: Any) -> str:
+    """A type as a recipe's author thinks of it: `mean | max`, `str | None`, `list of int`."""
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return " | ".join(str(argument) for argument in arguments)
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(argument) for argument in arguments)
+    if origin in (list, tuple):
+        return f"list of {_type_name(arguments[0])}"
+    if origin is dict:
+        return f"map to {_type_name(arguments[1])}"
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
 def recipes(
