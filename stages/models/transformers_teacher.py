@@ -56,9 +56,11 @@ class TransformersTeacher:
         from transformers.models.auto.modeling_auto import (
             MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         )
+        from transformers.utils.logging import disable_progress_bar
 
         from clipmill.stages.models.constrained import Grammars
 
+        disable_progress_bar()  # an actor has no terminal of its own
         folder = local_folder(self.settings.model)
         source: dict[str, Any] = {
             "pretrained_model_name_or_path": str(folder or self.settings.model),
