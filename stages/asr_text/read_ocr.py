@@ -17,6 +17,7 @@ from pydantic import Field
 
 from clipmill.schemas.records import Frame, Part, Segment
 from clipmill.stages.asr_text.untrusted import clean_line
+from clipmill.stages.models.frame_choice import spread
 from clipmill.stages.models.screen_text import ScreenLine, ScreenText
 from clipmill.stages.stage import Stage, StageSettings
 
@@ -47,7 +48,7 @@ class ReadOcr(Stage[Settings]):
         for segment in part.video.segments:
             frames = part.frames.get(segment.id)
             if frames:
-                self._read(segment, _spread(frames, self.settings.max_frames))
+                self._read(segment, spread(frames, self.settings.max_frames))
         return part
 
     def _read(self, segment: Segment, frames: list[Frame]) -> None:
@@ -101,9 +102,3 @@ def _alike(a: str, b: str) -> bool:
         return False
     matcher = SequenceMatcher(None, a, b, autojunk=False)
     return matcher.real_quick_ratio() >= SAME and matcher.ratio() >= SAME
-
-
-def _spread(frames: list[Frame], count: int) -> list[Frame]:
-    if len(frames) <= count:
-        return frames
-    return [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]

@@ -9,9 +9,9 @@ results, an empty list of transcripts, and never errors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.errors import OverLimit, RecipeError
@@ -20,19 +20,24 @@ from clipmill.stages.asr_text.languages import short_language
 from clipmill.stages.asr_text.side_files import Side, beside, read_side
 from clipmill.stages.asr_text.subtitle_files import cue_utterances, is_sound, parse
 from clipmill.stages.media.source import local
-from clipmill.stages.models.recognizer import Recognizer, SpeechRecognizer
+from clipmill.stages.models.identity import anchored, identify
+from clipmill.stages.models.recognizer import Engine, Recognizer, SpeechRecognizer
 from clipmill.stages.stage import Resources, Stage, StageSettings
 
 CHUNK_TIMEOUT_S = 120.0  # for one piece of sound out of the decoder
+
+
+def _anchored(model: str) -> str:
+    return anchored(model) if model else ""  # the empty path is a folder too
 
 
 class Settings(StageSettings):
     engine: Literal["auto", "subtitles", "pocketsphinx", "faster_whisper"] = "auto"
     """Where words come from. `auto`: a subtitle file, else a text track in the container, else a
     recogniser: faster_whisper where `model` names one, pocketsphinx (English) otherwise."""
-    model: str = ""
+    model: Annotated[str, AfterValidator(_anchored)] = ""
     """Whisper model: a hub name such as large-v3, or a folder with a converted one."""
-    revision: str = ""
+    revision: str = Field(default="main", min_length=1)
     """Revision of a hub model, so that a later upload under the same name changes nothing."""
     language: str = ""
     """Language of the speech, e.g. en; empty: whatever the recogniser or the file says. Subtitles
@@ -85,15 +90,19 @@ class Transcribe(Stage[Settings]):
 
     def identity(self) -> dict[str, Any]:
         identity = super().identity()
-        if self.recognizer == "faster_whisper":
-            from clipmill.stages.models.recognizers.faster_whisper import whisper_revision
-
-            identity["model"] = whisper_revision(self.settings.model, self.settings.revision)
+        settings = identity["settings"]
+        del settings["device"]
+        if self.recognizer == "faster_whisper" and self.settings.model:
+            settings["model"], settings["revision"] = identify(
+                self.settings.model, self.settings.revision
+            )
         return identity
 
     def setup(self) -> None:
         if self.recognizer is not None:
-            self._loaded = SpeechRecognizer(self._engine())
+            engine = self._engine()
+            engine.begin(self.settings.language or None)  # a language it lacks fails here, at once
+            self._loaded = SpeechRecognizer(engine)
 
     def process(self, part: Part) -> Part:
         video = part.video
@@ -192,7 +201,7 @@ class Transcribe(Stage[Settings]):
                     heard.utterances,
                 )
 
-    def _engine(self) -> Any:
+    def _engine(self) -> Engine:
         settings = self.settings
         if self.recognizer == "pocketsphinx":
             from clipmill.stages.models.recognizers.pocketsphinx import PocketSphinx

@@ -141,12 +141,23 @@ def test_settings_decide_what_must_be_installed_and_what_a_result_depends_on(
 ) -> None:
     assert Transcribe(Settings(engine="subtitles")).requires() == {}
     assert "pocketsphinx" in Transcribe(Settings()).requires()
-    (tmp_path / "model.bin").write_bytes(b"one")
-    stage = Transcribe(Settings(model=str(tmp_path)))
+    one, two = tmp_path / "a" / "tiny", tmp_path / "b" / "tiny"
+    for folder in (one, two):
+        folder.mkdir(parents=True)
+        (folder / "model.bin").write_bytes(b"weights")
+    stage = Transcribe(Settings(model=str(one)))
     assert "pocketsphinx" not in stage.requires()
-    before = stage.fingerprint()
-    (tmp_path / "model.bin").write_bytes(b"two")
-    assert stage.fingerprint() != before
+    elsewhere = Transcribe(Settings(model=str(two), device="cpu"))
+    assert elsewhere.fingerprint() == stage.fingerprint()
+    (two / "model.bin").write_bytes(b"trained")
+    assert elsewhere.fingerprint() != stage.fingerprint()
+    assert Settings().model == ""
+
+
+def test_a_language_the_recogniser_lacks_is_refused_before_any_video() -> None:
+    with pytest.raises(RecipeError, match="English only"):
+        Transcribe(Settings(language="fr")).setup()
+    Transcribe(Settings(language="fr", engine="subtitles")).setup()
 
 
 def test_without_a_probe_the_recipe_is_told_what_to_add() -> None:

@@ -9,18 +9,15 @@ through the rest of a video.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from clipmill.schemas.errors import MissingExtra, RecipeError
 from clipmill.schemas.records import Utterance, Word
+from clipmill.stages.models.identity import identify, local_folder
 from clipmill.stages.models.vad import Pcm, SpeechRules
 
-SAMPLE = 1 << 20  # bytes read at each end of the weights to tell two models apart
 SURE = 0.5  # probability of a language above which it is kept for the rest of the stream
 
 
@@ -31,7 +28,7 @@ class FasterWhisper:
         self,
         model: str,
         *,
-        revision: str = "",
+        revision: str = "main",
         device: str = "auto",
         compute_type: str = "default",
         beam_size: int = 5,
@@ -52,14 +49,16 @@ class FasterWhisper:
                 cure="pip install 'clipmill[speech]'",
                 stage="transcribe",
             ) from missing
-        self.model = model
-        self.revision = whisper_revision(model, revision)
+        self.model, self.revision = identify(model, revision)
         self.rules = SpeechRules(threshold=threshold, min_silence=2.0, max_length=29.5)
         self._beam_size = beam_size
         self._language: str | None = None
-        more = {} if Path(model).is_dir() else {"revision": revision or None}
+        folder = local_folder(model)
         self._model: Any = faster_whisper.WhisperModel(
-            model, device=device, compute_type=compute_type, **more
+            str(folder or model),
+            device=device,
+            compute_type=compute_type,
+            revision=None if folder else revision,
         )
 
     def begin(self, language: str | None) -> None:
@@ -86,30 +85,6 @@ class FasterWhisper:
             self._language = info.language
         found = [_utterance(segment) for segment in segments]
         return info.language, [u for u in found if u.text and u.end > u.start]
-
-
-def whisper_revision(model: str, revision: str = "") -> str:
-    """What tells two models of one name apart: the hub's revision, or a folder's content.
-
-    Weights run to gigabytes and are asked for whenever a recipe is planned, so of each file its
-    size and both ends are digested, not all of it.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        return revision or f"hub, faster-whisper {importlib.metadata.version('faster-whisper')}"
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
-            with path.open("rb") as file:
-                digest.update(_ends(file, path.stat().st_size))
-    return digest.hexdigest()
-
-
-def _ends(file: BinaryIO, size: int) -> bytes:
-    head = file.read(SAMPLE)
-    file.seek(max(size - SAMPLE, 0))
-    return head + file.read(SAMPLE)
 
 
 def _utterance(segment: Any) -> Utterance:
