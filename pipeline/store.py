@@ -33,7 +33,7 @@ from clipmill.schemas.errors import NoSpace, StoreError
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._=+@-]*"
 _KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 _TMP = ".tmp"  # no key can begin with a dot, so nothing in here is ever an object
-_STALE_SECONDS = 3600.0
+_STALE_SECONDS = 24 * 3600.0
 _ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "access_key_id",
     "AWS_SECRET_ACCESS_KEY": "secret_access_key",
@@ -237,7 +237,7 @@ class Store:
     def clean(self) -> int:
         """Remove what killed writers left under `.tmp`; returns how many.
 
-        A temporary goes if its process on this machine is gone, or if it is an hour old.
+        A temporary goes if its process on this machine is gone, or if it is a day old.
         """
         if self._root is None or not (self._root / _TMP).is_dir():
             return 0

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "tables/manifest.json"
 BATCH_ROWS = 20_000
-"""Rows of segments, utterances and videos together after which a batch is closed."""
+"""Rows of videos, segments and utterances after which a batch is closed; an embedding counts as one
+for every 128 numbers, so that a batch of long vectors stays near 100 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,18 @@ def _batches(videos: Iterable[Video], batch_rows: int) -> Iterator[list[Video]]:
     first = True
     for video in videos:
         batch.append(video)
-        rows += 1 + len(video.segments) + sum(len(t.utterances) for t in video.transcripts)
+        rows += _weight(video)
         if rows >= batch_rows:
             yield batch
             batch, rows, first = [], 0, False
     if batch or first:
         yield batch
+
+
+def _weight(video: Video) -> int:
+    numbers = sum(len(item.vector) for segment in video.segments for item in segment.embeddings)
+    spoken = sum(len(transcript.utterances) for transcript in video.transcripts)
+    return 1 + len(video.segments) + spoken + numbers // 128
 
 
 def _current(store: Store) -> TablesManifest:

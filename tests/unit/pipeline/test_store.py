@@ -176,6 +176,7 @@ for number in range(100_000):
         store.put_file("replaced", source)
     else:
         store.put_if_absent(f"made/{number}", data)
+    print("written", flush=True)
 """
 
 
@@ -189,8 +190,8 @@ def test_a_writer_killed_at_any_moment_leaves_whole_objects_only(tmp_path: Path)
             [sys.executable, "-c", WRITER, str(out), str(source)], stdout=subprocess.PIPE
         )
         assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        _spin(moments.uniform(0.0, 0.08))
+        for _ in range(moments.randint(1, 12)):  # then it is somewhere in the next write
+            assert child.stdout.readline()
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
@@ -202,12 +203,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_objects_only(tmp_path: Path)
     assert list((out / ".tmp").iterdir()) == []
 
 
-def _spin(seconds: float) -> None:
-    """Let the child run for a random moment; unit tests may not sleep."""
-    threading.Event().wait(seconds)
-
-
-def test_cleaning_spares_the_living_and_takes_the_hour_old(tmp_path: Path) -> None:
+def test_cleaning_spares_the_living_and_takes_the_day_old(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     with store.scratch() as folder:
         (folder / "work").write_bytes(b"x")
