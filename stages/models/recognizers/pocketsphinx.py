@@ -44,7 +44,7 @@ class PocketSphinx:
             raise RecipeError(
                 f"pocketsphinx knows English only, not {language!r}",
                 key="language",
-                cure="name a Whisper model (engine: faster_whisper), or read engine: subtitles only",
+                cure="name a Whisper model, or set engine: subtitles",
                 stage="transcribe",
             )
         # The running mean of the last stream would colour this one, and results depend on order.
