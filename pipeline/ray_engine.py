@@ -31,34 +31,44 @@ OBJECT_STORE_BYTES = 1 << 30
 
 
 class RayEngine:
-    """A connection to Ray: a private one on this machine, or a cluster's at `address`."""
+    """A connection to Ray: a private one on this machine, or a cluster's at `address`.
+
+    Nothing is started before there is work, so that a run with nothing to do ends at once.
+    """
 
     def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        self.started = not ray.is_initialized()
-        if not self.started:
-            return
-        if address is None:
-            # Ray logs every retry of a lost task; here those are attempts, counted and reported.
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            ray.init(
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=2 * OBJECT_STORE_BYTES,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        self.address = address
+        self.cpus = cpus
+        self.started = False
 
     def resources(self) -> dict[str, float]:
         """What the cluster has in all: CPU, GPU, memory."""
+        self._start()
         return dict(ray.cluster_resources())
+
+    def _start(self) -> None:
+        if ray.is_initialized():
+            return
+        self.started = True
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        # Ray logs every retry of a lost task; here those are attempts, counted and reported.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        if self.address is not None:
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        ray.init(
+            num_cpus=self.cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=2 * OBJECT_STORE_BYTES,
+        )
 
     def stream(self, job: Job, parcels: list[Parcel]) -> Iterator[Parcel]:
         """Receipts, in the order parts finish."""
         if not parcels:
             return
+        self._start()
         _configure()
         book: Any = ray.remote(num_cpus=0)(_Book).remote()
         dataset = ray.data.from_items(
@@ -75,6 +85,7 @@ class RayEngine:
         rows = [{"item": item} for item in items]
         if not rows:
             return
+        self._start()
         _configure()
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         cpus = min(1.0, self.resources().get("CPU", 1.0) / 2)
