@@ -9,7 +9,8 @@
 Two phases, because a good shuffle needs every clip's exact size before the first shard is written.
 The price is that clips are written twice; what it buys is shards whose content and order do not
 depend on timing. Until the manifest stands there is no pack, and everything before it can be
-killed and done again. A pack is frozen: other decisions or settings need `repack`.
+killed and done again. A pack is frozen: clips that are kept anew are appended in shards of their
+own, and what would change or drop a packed clip needs `repack`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from clipmill.stages.clip.cut_clip import CutClip
 MANIFEST = "shards/manifest.json"
 FAILURES = "shards/failures.parquet"
 _FAILURE_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("video", "segment", "kind", "message")]
+    [(name, pa.string()) for name in ("video", "segment", "kind", "message", "pack")]
 )
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class PackManifest:
 
     layout: int
     fingerprint: str
+    made_by: str  # fingerprint of layout, settings and cutter
     verdicts: str  # fingerprint of the decisions that were packed
     layer: str
     seed: int
@@ -88,27 +90,26 @@ def pack(
 ) -> PackManifest:
     """Pack what `verdicts` keeps; returns the manifest, at once where this pack stands already.
 
-    Raises Conflict if another pack stands and `repack` is not given, AccountingError if kept,
-    packed and failed do not add up.
+    Where a pack by the same settings stands and all its clips are still kept, the others are
+    appended. Raises Conflict if another pack stands and `repack` is not given, AccountingError if
+    kept, packed and failed do not add up.
     """
     cutter = cutter or CutClip(settings.cut)
-    mark = fingerprint(
-        LAYOUT, settings.model_dump(mode="json"), cutter.fingerprint(), verdicts.fingerprint
-    )
+    made_by = fingerprint(LAYOUT, settings.model_dump(mode="json"), cutter.fingerprint())
+    mark = fingerprint(made_by, verdicts.fingerprint)
     found = read_manifest(store)
     if found is not None and found.fingerprint == mark:
         _delete_below(store, "staging/")
         return found
-    if found is not None:
-        if not repack:
-            raise Conflict(
-                f"{store.uri} already holds a pack of other decisions or settings",
-                cure="use --repack to replace its shards, or write to a new --out",
-            )
+    standing = _Standing()
+    if found is not None and repack:
         _check(fence)
         store.delete(MANIFEST)
-    clips, failures = _stage(store, settings, verdicts, cutter, mark, run_all, fence)
-    shards = _write(store, settings, clips, run_all, fence)
+    elif found is not None:
+        standing = _standing(store, found, made_by, mark, verdicts)
+    clips, failures = _stage(store, settings, verdicts, cutter, mark, standing, run_all, fence)
+    failures.extend(standing.failures)
+    shards = standing.shards + _write(store, settings, clips, standing, run_all, fence)
     packed = sum(shard.clips for shard in shards)
     if packed + len(failures) != verdicts.kept:
         raise AccountingError(
@@ -119,6 +120,7 @@ def pack(
     manifest = PackManifest(
         layout=LAYOUT,
         fingerprint=mark,
+        made_by=made_by,
         verdicts=verdicts.fingerprint,
         layer=settings.layer,
         seed=settings.seed,
@@ -129,10 +131,11 @@ def pack(
     )
     _check(fence)
     failures.sort(key=lambda failure: (failure.video, failure.segment))
-    rows = [asdict(failure) for failure in failures]
+    old = set(standing.failures)
+    rows = [asdict(f) | {"pack": standing.mark if f in old else mark} for f in failures]
     store.put(FAILURES, to_parquet(pa.Table.from_pylist(rows, schema=_FAILURE_SCHEMA)))
     current = {f"shards/{s.name}.{suffix}" for s in shards for suffix in ("tar", "parquet")}
-    _delete_below(store, "shards/", keep={*current, FAILURES})
+    _delete_below(store, "shards/", keep={*current, FAILURES, MANIFEST})
     store.put(MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
     _delete_below(store, "staging/")
     return manifest
@@ -159,8 +162,49 @@ def read_manifest(store: Store) -> PackManifest | None:
 
 def read_failures(store: Store) -> list[PackFailure]:
     """The kept segments that the current pack could not hold."""
-    table = pq.read_table(BytesIO(store.get(FAILURES)))
-    return [PackFailure(**row) for row in table.to_pylist()]
+    return [failure for failure, _ in _failures(store)]
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A pack that is appended to; empty for a new one."""
+
+    mark: str = ""
+    shards: list[ShardEntry] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    failures: list[PackFailure] = field(default_factory=list)
+    done: set[tuple[str, str]] = field(default_factory=set)
+
+
+def _standing(
+    store: Store, found: PackManifest, made_by: str, mark: str, verdicts: Verdicts
+) -> _Standing:
+    """What stands, if nothing in it would change; else Conflict."""
+    cure = "use --repack to replace its shards, or write to a new --out"
+    if found.made_by != made_by:
+        raise Conflict(f"{store.uri} already holds a pack of other settings", cure=cure)
+    # Rows of this very pack were left by an attempt that was killed before its manifest.
+    failures = [failure for failure, pack in _failures(store) if pack != mark]
+    done = {(failure.video, failure.segment) for failure in failures}
+    keys: set[str] = set()
+    for shard in found.shards:
+        index = pq.read_table(
+            BytesIO(store.get(f"shards/{shard.name}.parquet")), columns=["key", "video", "segment"]
+        )
+        keys.update(index["key"].to_pylist())
+        done.update(zip(index["video"].to_pylist(), index["segment"].to_pylist(), strict=True))
+    kept = {(video, segment) for video, ids in verdicts.kept_ids().items() for segment in ids}
+    if not done <= kept:
+        raise Conflict(
+            f"{store.uri} holds {len(done - kept)} packed clips that are no longer kept", cure=cure
+        )
+    return _Standing(found.fingerprint, found.shards, keys, failures, done)
+
+
+def _failures(store: Store) -> list[tuple[PackFailure, str]]:
+    """Failures and the fingerprint of the pack that met them."""
+    rows = pq.read_table(BytesIO(store.get(FAILURES))).to_pylist()
+    return [(PackFailure(**row), pack) for row in rows for pack in [row.pop("pack", "")]]
 
 
 def _stage(
@@ -169,6 +213,7 @@ def _stage(
     verdicts: Verdicts,
     cutter: Cutter,
     mark: str,
+    standing: _Standing,
     run_all: RunAll,
     fence: Fence | None,
 ) -> tuple[list[StagedClip], list[PackFailure]]:
@@ -177,10 +222,12 @@ def _stage(
     store.delete(key for key in there if not key.startswith(staging(mark)))
     wanted: list[str] = []
     kept = verdicts.kept_ids()
+    for video, segment in standing.done:
+        kept[video].discard(segment)
 
     def missing() -> Iterator[ClipJob]:
         for video in read_videos(store, without=("transcripts", "utterances", "words")):
-            if video.id not in kept:
+            if not kept.get(video.id):
                 continue
             for chunk, part in clip_jobs(video, kept[video.id], settings):
                 job = ClipJob(store, fence, mark, settings, cutter, part, chunk)
@@ -196,7 +243,8 @@ def _stage(
         made, failed = read_staged(store, key)
         clips.extend(made)
         failures.extend(failed)
-    doubled = [key for key, count in Counter(clip.key for clip in clips).items() if count > 1]
+    counts = Counter([*standing.keys, *(clip.key for clip in clips)])
+    doubled = [key for key, count in counts.items() if count > 1]
     if doubled:
         raise AccountingError(
             f"clips of two videos share the key {doubled[0]!r}",
@@ -210,6 +258,7 @@ def _write(
     store: Store,
     settings: PackSettings,
     clips: list[StagedClip],
+    standing: _Standing,
     run_all: RunAll,
     fence: Fence | None,
 ) -> list[ShardEntry]:
@@ -217,7 +266,7 @@ def _write(
     plan = plan_shards(clips, settings.seed, settings.max_clips, settings.max_bytes)
     jobs = (
         ShardJob(store, fence, f"{settings.name}-{number:06d}", shard)
-        for number, shard in enumerate(plan)
+        for number, shard in enumerate(plan, start=len(standing.shards))
     )
     shards: list[ShardEntry] = []
     for shard in run_all(write_shard, jobs):

@@ -11,6 +11,7 @@ from clipmill.pipeline.store import Store
 from clipmill.pipeline.tables import compact
 from clipmill.schemas.clocks import Clock, Span
 from clipmill.schemas.errors import DecoderLost, MediaError
+from clipmill.schemas.fingerprints import fingerprint, short
 from clipmill.schemas.records import Author, Content, Embedding, Probe, Stream, Video
 from clipmill.stages.media.cut import ClipMedia
 
@@ -74,5 +75,5 @@ def library(folder: Path, videos: int = 4, shots: int = 5) -> list[Video]:
 
 def prepared(store: Store, videos: list[Video]) -> Verdicts:
     """The library compacted, with everything kept."""
-    compact(store, videos, "g1")
+    compact(store, videos, short(fingerprint([video.id for video in videos])))
     return decide(store, [], "shots")

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from clipmill.pipeline.decide import Verdicts
 from clipmill.pipeline.pack import FAILURES, MANIFEST, pack, read_manifest
 from clipmill.pipeline.pack_clips import CHUNK_SECONDS, StagedClip, clip_jobs, finite
 from clipmill.pipeline.pack_settings import PackSettings
@@ -24,7 +25,7 @@ from clipmill.pipeline.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import AccountingError, Conflict
 from clipmill.schemas.records import Video
-from clipmill.schemas.shards import clip_key
+from clipmill.schemas.shards import clip_key, video_key
 from tests.unit.pipeline.fake_pack import CLOCK, FakeCutter, library, prepared
 
 SETTINGS = PackSettings(max_clips=6, embedding="clip")
@@ -168,16 +169,56 @@ def test_another_pack_is_refused_and_repack_replaces_it(tmp_path: Path) -> None:
     assert set(shards(store)) == {"shards/all-000000.tar", "shards/all-000000.parquet", FAILURES}
 
 
+def test_new_clips_are_appended_and_what_stands_is_not_touched(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out")
+    videos = library(tmp_path / "in", videos=6)
+    cutter = FakeCutter(bad=(100,))
+    pack(store, SETTINGS, prepared(store, videos[:3]), cutter=cutter)
+    before = shards(store)
+    log = tmp_path / "log"
+    cutter = FakeCutter(bad=(100,), log=log)
+    manifest = pack(store, SETTINGS, prepared(store, videos), cutter=cutter)
+    after = shards(store)
+    assert {key: after[key] for key in before if key != FAILURES} == {
+        key: data for key, data in before.items() if key != FAILURES
+    }
+    assert [shard.name[-1] for shard in manifest.shards] == ["0", "1", "2", "3"]
+    assert (manifest.clips, manifest.failed) == (24, {"media": 6})
+    assert not any(video_key(v.id) in log.read_text() for v in videos[:3])
+    assert len({row["key"] for row in index(store)}) == 24
+
+
+def test_dropping_a_packed_clip_needs_a_repack(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out")
+    videos = library(tmp_path / "in")
+    pack(store, SETTINGS, prepared(store, videos), cutter=FakeCutter())
+    before = shards(store)
+    fewer = prepared(store, videos[1:])
+    with pytest.raises(Conflict, match="5 packed clips that are no longer kept"):
+        pack(store, SETTINGS, fewer, cutter=FakeCutter())
+    assert shards(store) == before
+    assert pack(store, SETTINGS, fewer, cutter=FakeCutter(), repack=True).clips == 15
+
+
 class Killed(BaseException):
     """What no handler catches."""
 
 
+@pytest.mark.parametrize("standing", [0, 1], ids=["new", "appended"])
 def test_a_pack_killed_at_any_write_goes_on_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standing: int
 ) -> None:
-    videos = library(tmp_path / "in", videos=2)
-    clean = Store.open(tmp_path / "clean")
-    pack(clean, SETTINGS, prepared(clean, videos), cutter=FakeCutter())
+    videos = library(tmp_path / "in", videos=2 + standing)
+    cutter = FakeCutter(bad=(100,))
+
+    def begun(name: str) -> tuple[Store, Verdicts]:
+        store = Store.open(tmp_path / name)
+        if standing:
+            pack(store, SETTINGS, prepared(store, videos[:standing]), cutter=cutter)
+        return store, prepared(store, videos)
+
+    clean, verdicts = begun("clean")
+    pack(clean, SETTINGS, verdicts, cutter=cutter)
     real_write, real_delete = Store._write, Store.delete
     countdown = [0]
 
@@ -195,20 +236,22 @@ def test_a_pack_killed_at_any_write_goes_on_to_the_same_bytes(
 
     kills = 0
     for moment in range(1, 60):
-        store = Store.open(tmp_path / f"killed-{moment}")
-        verdicts = prepared(store, videos)
+        store, verdicts = begun(f"killed-{moment}")
         with monkeypatch.context() as patch:
             patch.setattr(Store, "_write", dying(real_write))
             patch.setattr(Store, "delete", dying(real_delete))
             countdown[0] = moment
             try:
-                pack(store, SETTINGS, verdicts, cutter=FakeCutter())
+                pack(store, SETTINGS, verdicts, cutter=cutter)
                 break
             except Killed:
                 kills += 1
         packed = read_manifest(store)
-        assert packed is None or shards(store) == shards(clean)
-        pack(store, SETTINGS, verdicts, cutter=FakeCutter())
+        if standing:
+            assert packed is not None
+        elif packed is not None:
+            assert shards(store) == shards(clean)
+        pack(store, SETTINGS, verdicts, cutter=cutter)
         assert shards(store) == shards(clean)
         assert store.get(MANIFEST) == clean.get(MANIFEST)
         assert list(store.list("staging/")) == []
@@ -219,6 +262,7 @@ PACKER = """
 import sys
 from pathlib import Path
 from clipmill.pipeline.decide import read_verdicts
+from clipmill.pipeline.decide import Verdicts
 from clipmill.pipeline.pack import pack
 from clipmill.pipeline.pack_settings import PackSettings
 from clipmill.pipeline.store import Store
