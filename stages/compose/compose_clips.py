@@ -17,7 +17,16 @@ import numpy as np
 from pydantic import Field
 
 from clipmill.schemas.errors import ClipmillError
-from clipmill.stages.compose.timeline import Clip, Manifest, Piece, Source, frames, piece, sound
+from clipmill.stages.compose.timeline import (
+    Clip,
+    Manifest,
+    Piece,
+    Source,
+    frames,
+    piece,
+    shuffled,
+    sound,
+)
 from clipmill.stages.media import sandbox
 from clipmill.stages.media.write import write_video
 from clipmill.stages.stage import StageSettings
@@ -96,7 +105,7 @@ def arrange(sources: Sequence[Source], settings: Settings, fps: Fraction) -> lis
         return _insert(sources, settings, fps, rng)
     order = list(range(len(sources)))
     if settings.operation == "permute":
-        order = [int(number) for number in rng.permutation(len(sources))]
+        order = shuffled(len(sources), rng)
     shared = round(Fraction(settings.overlap_s) * fps) if settings.operation == "overlap" else 0
     pieces: list[Piece] = []
     at = 0

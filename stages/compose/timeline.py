@@ -156,6 +156,14 @@ def piece(
     )
 
 
+def shuffled(count: int, rng: np.random.Generator) -> list[int]:
+    """A random order that is not the given one, where there is another."""
+    order = list(range(count))
+    while count > 1 and order == sorted(order):
+        order = [int(number) for number in rng.permutation(count)]
+    return order
+
+
 def frames(
     sources: Sequence[Source], pieces: Sequence[Piece], size: tuple[int, int], fps: Fraction
 ) -> Iterator[Picture]:

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from clipmill.schemas.errors import ClipmillError
-from clipmill.stages.compose.timeline import Clip, Manifest, Piece, Source, frames, piece, sound
+from clipmill.stages.compose.timeline import (
+    Clip,
+    Manifest,
+    Piece,
+    Source,
+    frames,
+    piece,
+    shuffled,
+    sound,
+)
 from clipmill.stages.media import sandbox
 from clipmill.stages.media.write import write_video
 from clipmill.stages.stage import StageSettings
@@ -107,7 +116,7 @@ def arrange(source: Source, settings: Settings, fps: Fraction) -> list[Piece]:
     chosen = {int(number) for number in rng.choice(settings.segments, taken, replace=False)}
     order = list(range(settings.segments))
     if settings.operation == "shuffle":
-        order = _shuffled(settings.segments, rng)
+        order = shuffled(settings.segments, rng)
     elif settings.operation == "drop":
         order = [number for number in order if number not in chosen]
     borders = [total * number // settings.segments for number in range(settings.segments + 1)]
@@ -119,14 +128,6 @@ def arrange(source: Source, settings: Settings, fps: Fraction) -> list[Piece]:
         role = "masked" if masked else "clip"
         pieces.append(piece(source, 0, at, fps, (first, last), role=role))
     return pieces
-
-
-def _shuffled(count: int, rng: np.random.Generator) -> list[int]:
-    """A random order that is not the given one."""
-    order = list(range(count))
-    while order == sorted(order):
-        order = [int(number) for number in rng.permutation(count)]
-    return order
 
 
 def _spoiled(

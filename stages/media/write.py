@@ -114,6 +114,10 @@ class VideoWriter:
         context.color_primaries, context.color_trc = 6, 6
         if codec in {"libx264", "libx265"}:
             context.options = {"crf": str(crf), "preset": preset}
+        if codec == "libx264":
+            # x264's macroblock tree reads memory that nobody wrote (seen with its AVX-512 code,
+            # core 165): one encoding in thirty of the very same frames came out different.
+            context.options = {**context.options, "mbtree": "0"}
             if not scene_keyframes:
                 context.options = {**context.options, "sc_threshold": "0"}
         return stream
