@@ -255,7 +255,7 @@ def _filtered(video: Any, probe: Probe, item: _Wanted, encoding: Encoding) -> An
     width, height = clip_size(probe, encoding.height)
     video = video.filter("scale", width, height, flags="bicubic+accurate_rnd+full_chroma_int")
     video = video.filter("setsar", "1").filter("format", "yuv420p")
-    return video.filter("fps", fps=encoding.fps) if encoding.fps else video
+    return video.filter("fps", fps=encoding.fps, round="up") if encoding.fps else video
 
 
 def read_from_start(probe: Probe) -> bool:

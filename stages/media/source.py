@@ -94,10 +94,14 @@ def _cached(uri: str) -> Iterator[Path]:
     suffix = Path(name).suffix
     target = scratch() / (key + (suffix if re.fullmatch(r"\.\w{1,8}", suffix) else ""))
     with (scratch() / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _download(filesystem, name, target, int(facts.get("size") or 0))
-        fcntl.flock(lock, fcntl.LOCK_SH)  # held while in use; the cleaner asks for LOCK_EX
+        # Readers share the lock while they read, so the cleaner, who wants it alone, waits for
+        # none of them and drops nothing that is read. Only a missing file is worth excluding all.
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        while not target.exists():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not target.exists():
+                _download(filesystem, name, target, int(facts.get("size") or 0))
+            fcntl.flock(lock, fcntl.LOCK_SH)
         os.utime(target)
         yield target
 
