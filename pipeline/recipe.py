@@ -156,9 +156,12 @@ def _build(document: Document, path: str) -> Recipe:
         "name": name,
         "about": about,
         "input": _dump(ingest),
-        "stages": [_resolved_entry(entry) for entry in stages],
+        "stages": [_resolved_entry(entry, document, i) for i, entry in enumerate(stages)],
         "profiles": {key: _dump(profile) for key, profile in profiles.items()},
-        "decide": [{operator: _dump(decision.settings)} for operator, decision in decided],
+        "decide": [
+            {operator: _resolved_settings(decision.settings, document, ("decide", i, operator))}
+            for i, (operator, decision) in enumerate(decided)
+        ],
         "pack": _dump(pack),
         "engine": _dump(engine),
     }
@@ -213,6 +216,7 @@ def _settings(
     model: type[StageSettings], document: Document, keys: Keys, profiles: dict[str, Profile]
 ) -> StageSettings:
     """Settings of an operator; where one of them is a profile, its name will do."""
+    names: dict[Keys, str] = {}
     for field_name, info in model.model_fields.items():
         named = find(document.root, (*keys, field_name))
         if not isinstance(named, str) or Profile not in set(models_in(info.annotation)):
@@ -222,11 +226,15 @@ def _settings(
             raise document.error(
                 here, f"there is no profile {named!r}", _nearest_profile(named, profiles)
             )
+        names[here] = named
         document.put(here, _dump(profiles[named]), document.place(here))
         remembered = (*keys, f"{field_name}_name")
-        if remembered[-1] in model.model_fields and not find(document.root, remembered):
+        if remembered[-1] in model.model_fields:
             document.put(remembered, named, document.place(here))
-    return validated(model, document, keys)
+    settings = validated(model, document, keys)
+    for here, named in names.items():
+        document.put(here, named, document.place(here))
+    return settings
 
 
 def _nearest_profile(name: str, profiles: dict[str, Profile]) -> str:
@@ -248,9 +256,20 @@ def _actors(document: Document, keys: Keys) -> tuple[int, int] | None:
     raise document.error(keys, f"{value!r} is no number of actors", "write 4, or [1, 8]")
 
 
-def _resolved_entry(entry: StageEntry) -> dict[str, Any]:
+def _resolved_settings(settings: BaseModel, document: Document, keys: Keys) -> dict[str, Any]:
+    """All settings; a profile stays the name it was given by, so that changing it still counts."""
+    dumped = _dump(settings)
+    for key in dumped:
+        named = find(document.root, (*keys, key))
+        if isinstance(named, str) and isinstance(getattr(settings, key, None), Profile):
+            dumped[key] = named
+    return dumped
+
+
+def _resolved_entry(entry: StageEntry, document: Document, index: int) -> dict[str, Any]:
+    keys: Keys = ("stages", index, entry.operator)
     return {
-        entry.operator: _dump(entry.stage.settings),
+        entry.operator: _resolved_settings(entry.stage.settings, document, keys),
         "name": entry.name,
         "when": entry.when_name,
         "resources": asdict(entry.resources),

@@ -76,7 +76,30 @@ def _clip(store: Store, key: str) -> dict[str, Any] | None:
         story["kept"] = judged["keep"]
         if not judged["keep"]:
             story["dropped"] = f"{judged['decision']}: {judged['reason']}"
+    story["packed"] = _packed(store, key, row)
     return story
+
+
+def _packed(store: Store, key: str, row: dict[str, Any]) -> dict[str, Any] | None:
+    """Where a clip lies in the shards, or why it could not be packed; None where neither."""
+    from io import BytesIO
+
+    import pyarrow.parquet as pq
+
+    from clipmill.pipeline.pack import read_failures, read_manifest
+
+    manifest = read_manifest(store)
+    if manifest is None:
+        return None
+    for shard in manifest.shards:
+        index = pq.read_table(
+            BytesIO(store.get(f"shards/{shard.name}.parquet")), filters=[("key", "=", key)]
+        ).to_pylist()
+        if index:
+            names = ("frames", "fps", "width", "height", "seconds", "mode", "text_role")
+            return {"shard": f"shards/{shard.name}.tar", **{n: index[0][n] for n in names}}
+    failed = next((f for f in read_failures(store) if _same(asdict(f), row)), None)
+    return {"failed": f"{failed.kind}: {failed.message}"} if failed else None
 
 
 def _same(judged: dict[str, Any], row: dict[str, Any]) -> bool:
@@ -120,13 +143,20 @@ def _input(store: Store, key: str) -> dict[str, Any] | None:
 
 
 def _tell(value: Any, indent: str = "") -> None:
-    """Nested plain values as indented lines."""
+    """Nested plain values as indented lines; a list of plain values is one line."""
     for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        label = f"{indent}{printable(str(name))}:"
+        if isinstance(inner, list) and not any(isinstance(item, dict | list) for item in inner):
+            inner = ", ".join(map(_shown, inner))
         if isinstance(inner, dict | list) and inner:
-            typer.echo(f"{indent}{name}:")
+            typer.echo(label)
             _tell(inner, indent + "  ")
-        elif inner not in (None, [], {}, ""):
-            typer.echo(f"{indent}{name}: {printable(str(inner))}")
+        elif inner not in (None, {}, []) and inner != "":
+            typer.echo(f"{label} {_shown(inner)}")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def stats(
@@ -146,6 +176,7 @@ def stats(
     from clipmill.pipeline import stats as counting
     from clipmill.pipeline.store import Store
 
+    found: counting.Stats | counting.ShardStats
     if all(name.endswith(".tar") for name in out):
         found = counting.shard_stats(out)
     elif len(out) == 1:

@@ -175,6 +175,18 @@ def test_a_stage_of_ones_own_is_found_from_the_folder_of_its_recipe(
     assert caught.value.cure == "did you mean 'sigma'?"
 
 
+def test_a_profile_changed_in_a_resolved_recipe_changes_what_is_decided(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, BASE))
+    changed = load_resolved(recipe.resolved, "out", ["profiles.usable.motion.min=0.5"])
+    assert changed.decide[0].settings.profile.rules["motion"].min == 0.5
+    assert changed.stages[0].when == changed.profiles["usable"]
+    assert changed.decide[0].fingerprint() != recipe.decide[0].fingerprint()
+    resolved = dict(recipe.resolved, profiles={**recipe.resolved["profiles"], "any": {}})
+    other = load_resolved(resolved, "out", ["decide.filter_scores.profile=any"])
+    assert other.decide[0].settings.profile_name == "any"
+    assert other.decide[0].settings.profile.rules == {}
+
+
 NAMES = st.text("abcdefgh", min_size=1, max_size=6)
 NUMBERS = st.floats(0, 100, allow_nan=False) | st.integers(0, 100)
 BOUNDS = st.fixed_dictionaries({"min": NUMBERS}) | st.fixed_dictionaries({"max": NUMBERS})
