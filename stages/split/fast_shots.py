@@ -1,0 +1,257 @@
+"""Shot boundaries from thumbnails: our own detector, a few rules over one distance.
+
+The distance of two pictures is the mean over blocks of the smallest difference a block of one has
+to its neighbourhood in the other, so that motion costs little and a new scene costs much. Then:
+
+- a *cut* is where each of the frames before differs from each of those after by more than
+  neighbours do on either side (a flash ends: a frame after it is like the one before; action and
+  whip pans differ from frame to frame anyway), and where most of the picture changed;
+- on a picture that stood perfectly still, a slide say, a much smaller change is a cut;
+- a *gradual* transition is a stretch whose frames are mixtures of its two ends in rising shares.
+
+Every rule speaks of ratios and differences between frames of the same film, so dark films need no
+tuning. A film shown on a screen inside the picture is taken for the film itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.thumbnails import between, thumbnails
+from clipmill.stages.split.dissolves import find_gradual
+from clipmill.stages.split.likeness import Floats, Pictures, block_distance, neighbour_change
+
+SIDE = 3  # frames compared on either side of a cut
+FLASH_S = 0.25  # the longest flash
+AROUND_S = 0.5  # how far around a change a picture must stand still to count as still
+STILL = 0.05  # difference below which it does
+ORDINARY = 36.0  # standard deviation from which a picture has ordinary contrast
+CHUNK, MARGIN = 4096, 256  # frames held at a time, and how many of them overlap
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The thresholds, in gray levels of 255. Tuned on hand-labelled films, see the benchmark."""
+
+    cut: float = 9.0
+    """How much more than its neighbourhood a cut differs."""
+    still_cut: float = 2.0
+    """The same on a picture that stands still."""
+    most: float = 5.0
+    """Difference of the median block: a caption that pops up changes fewer blocks."""
+    gap_s: float = 0.2
+    """Shortest shot; of two cuts closer together the stronger one stays."""
+    mixture: float = 0.3
+    """Largest share of the change that mixing the two ends may leave unexplained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Between two shots. A cut has both ends on the first frame of the new shot; a gradual one
+    reaches from the first mixed frame to the first clean frame of the new shot."""
+
+    start_tick: int
+    end_tick: int
+    kind: Literal["cut", "gradual"]
+
+
+def detect(
+    path: Path, probe: Probe, tuning: Tuning | None = None, limits: Limits | None = None
+) -> list[Transition]:
+    """All transitions of a video, in order. Decodes: to be called in the sandbox."""
+    tuning = tuning or Tuning()
+    clock = probe.picture.clock
+    cuts: list[_Cut] = []
+    mixed: list[tuple[int, int]] = []
+    decoded = 0
+    for film, first, last in _chunks(thumbnails(path, probe, limits), clock.num / clock.den):
+        decoded += last - first
+        found = find_cuts(film, tuning)
+        spans = find_gradual(
+            film.pictures,
+            film.seconds,
+            [cut.index for cut in found],
+            tuning.cut,
+            tuning.most,
+            tuning.mixture,
+        )
+        cuts += [film.named(cut) for cut in found if first <= cut.index < last]
+        mixed += [
+            (film.ticks[start], film.ticks[end]) for start, end in spans if first <= start < last
+        ]
+    skipped = probe.decoded_frames is None or probe.decoded_frames > decoded
+    firm = _strongest(cuts, tuning.gap_s * clock.den / clock.num)
+    gaps = [(cut.before, cut.tick) for cut in firm if skipped and not cut.intra]
+    exact = dict(zip(gaps, between(path, probe, gaps, limits), strict=True))
+    transitions = [
+        Transition(tick, tick, "cut")
+        for tick in (_steepest(exact.get((cut.before, cut.tick), []), cut.tick) for cut in firm)
+    ]
+    transitions += [Transition(start, end, "gradual") for start, end in mixed]
+    return sorted(transitions, key=lambda transition: transition.start_tick)
+
+
+@dataclass(slots=True)
+class Film:
+    """Thumbnails in order: pictures (n, 36, 64), their ticks, times and coding."""
+
+    pictures: Pictures
+    ticks: list[int]
+    seconds: NDArray[np.float64]
+    intra: list[bool]
+
+    def named(self, cut: _Cut) -> _Cut:
+        """The cut with the ticks of its two frames."""
+        cut.before, cut.tick = self.ticks[cut.index - 1], self.ticks[cut.index]
+        cut.intra = self.intra[cut.index]
+        return cut
+
+
+@dataclass(slots=True)
+class _Cut:
+    index: int
+    strength: float
+    before: int = 0
+    tick: int = 0
+    intra: bool = False
+
+
+def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
+    """Hard cuts by index of the first new frame, strongest of close neighbours only."""
+    pictures, seconds = film.pictures, film.seconds
+    change = neighbour_change(pictures)
+    found: list[_Cut] = []
+    for k in np.flatnonzero(change >= tuning.still_cut):
+        index = int(k)
+        around = np.r_[change[max(1, index - SIDE) : index], change[index + 1 :][:SIDE]]
+        # Spares the search in the middle of action; the two largest may belong to a flash.
+        if change[index] < 0.8 * np.sort(around)[:-2].max(initial=0.0):
+            continue
+        still = _stands_still(change, seconds, index)
+        scale = _contrast(pictures[index - 1], pictures[index])
+        least = tuning.still_cut if still else tuning.cut * scale
+        if change[index] < least:
+            continue
+        strength = _strength(pictures, index, least, 0.0 if still else tuning.most * scale)
+        if strength is not None and not _is_flash(film, index):
+            found.append(_Cut(index, strength))
+    return found
+
+
+def _contrast(before: Pictures, after: Pictures) -> float:
+    """1 for ordinary pictures, down to 0.4 for those that are dark or pale all over."""
+    return float(np.clip(max(before.std(), after.std()) / ORDINARY, 0.4, 1.0))
+
+
+def _strength(pictures: Pictures, index: int, least: float, most: float) -> float | None:
+    """By how much all frames before differ from all frames after, beyond what neighbours do.
+
+    None as soon as that is known to be below `least`, or the median block below `most`.
+    """
+    nearest = block_distance(pictures[index - 1], pictures[index])
+    if nearest.mean() < least or np.median(nearest) < most:
+        return None
+    beside = _beside(pictures, index)
+    across = float(nearest.mean())
+    for before in range(max(0, index - SIDE), index):
+        for after in range(index, min(len(pictures), index + SIDE)):
+            if across < least + beside:
+                return None
+            blocks = block_distance(pictures[before], pictures[after])
+            if np.median(blocks) < most:
+                return None
+            across = min(across, float(blocks.mean()))
+    return across - beside if across >= least + beside else None
+
+
+def _beside(pictures: Pictures, index: int) -> float:
+    """How much neighbours differ on both sides; medians, so that one more cut does not count."""
+    sides = []
+    for first, last in ((index - SIDE, index - 1), (index, index + SIDE - 1)):
+        pairs = [
+            float(block_distance(pictures[k], pictures[k + 1]).mean())
+            for k in range(max(0, first), min(len(pictures) - 1, last))
+        ]
+        sides.append(float(np.median(pairs)) if pairs else 0.0)
+    return sum(sides) / 2
+
+
+def _stands_still(change: Floats, seconds: NDArray[np.float64], index: int) -> bool:
+    """Whether on either side all frames but one repeat the one before them.
+
+    One is allowed, because codecs settle after a change and refresh at key frames. Stop motion,
+    which holds a picture for two or three frames, moves more often than that.
+    """
+    low, high = np.searchsorted(seconds, seconds[index] + np.array([-AROUND_S, AROUND_S]))
+    before = change[max(1, min(int(low), index - SIDE)) : index]
+    after = change[index + 1 : max(int(high), index + 1 + SIDE)]
+    return all(
+        len(side) >= SIDE and np.count_nonzero(side >= STILL) <= 1 for side in (before, after)
+    )
+
+
+def _is_flash(film: Film, index: int) -> bool:
+    """Whether a frame from before the change comes back within `FLASH_S`.
+
+    Asked of both ends of the flash: the last frame before is looked for later, the first frame
+    after is looked for earlier.
+    """
+    pictures, seconds = film.pictures, film.seconds
+    half = block_distance(pictures[index - 1], pictures[index]).mean() / 2
+    last = int(np.searchsorted(seconds, seconds[index] + FLASH_S, side="right")) - 1
+    first = int(np.searchsorted(seconds, seconds[index - 1] - FLASH_S))
+    pairs = [(index - 1, k) for k in _spread(index + SIDE, last)]
+    pairs += [(k, index) for k in _spread(first, index - 1 - SIDE)]
+    return any(block_distance(pictures[a], pictures[b]).mean() < half for a, b in pairs)
+
+
+def _spread(first: int, last: int) -> set[int]:
+    """At most six indices from first to last, both included."""
+    return {round(float(k)) for k in np.linspace(first, last, 6)} if last >= first else set()
+
+
+def _strongest(cuts: Iterable[_Cut], gap: float) -> list[_Cut]:
+    """Cuts at least `gap` ticks apart, in order; of closer ones the stronger stay."""
+    kept: list[_Cut] = []
+    for cut in sorted(cuts, key=lambda cut: -cut.strength):
+        if all(abs(cut.tick - other.tick) >= gap for other in kept):
+            kept.append(cut)
+    return sorted(kept, key=lambda cut: cut.tick)
+
+
+def _steepest(frames: Sequence[tuple[int, Pictures]], otherwise: int) -> int:
+    """Tick of the frame that differs most from the one before it."""
+    steps = [
+        (float(block_distance(before, after).mean()), tick)
+        for (_, before), (tick, after) in itertools.pairwise(frames)
+    ]
+    return max(steps)[1] if steps else otherwise
+
+
+def _chunks(
+    source: Iterable[tuple[int, bool, Pictures]], tick_s: float
+) -> Iterable[tuple[Film, int, int]]:
+    """Overlapping films with the indices [first, last) that each answers for."""
+    held: list[tuple[int, bool, Pictures]] = []
+    first = 0
+    for item in source:
+        held.append(item)
+        if len(held) == CHUNK + 2 * MARGIN:
+            yield _film(held, tick_s), first, len(held) - MARGIN
+            held, first = held[-2 * MARGIN :], MARGIN
+    if held:
+        yield _film(held, tick_s), first, len(held)
+
+
+def _film(held: Sequence[tuple[int, bool, Pictures]], tick_s: float) -> Film:
+    ticks, intra, pictures = zip(*held, strict=True)
+    return Film(np.stack(pictures), list(ticks), np.array(ticks) * tick_s, list(intra))

@@ -1,0 +1,46 @@
+"""How much two thumbnails differ, once as they are and once forgiving motion.
+
+A block of one picture is looked for around its place in the other, so that what merely moved costs
+little and what is new costs much. The search is exhaustive but small, all shifts in one pass; half
+a millisecond would be too much for every frame, so callers ask only where pictures changed at all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipmill.stages.media.thumbnails import HEIGHT, WIDTH
+
+REACH = 4  # pixels of a thumbnail that motion between neighbours may cover, each way
+BLOCK_ROWS, BLOCK_COLUMNS = 6, 8
+
+Pictures = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+def neighbour_change(pictures: Pictures) -> Floats:
+    """Mean absolute difference of each picture to the one before; the first is 0."""
+    import cv2
+
+    change = np.zeros(len(pictures), np.float32)
+    for k in range(1, len(pictures)):
+        change[k] = cv2.norm(pictures[k], pictures[k - 1], cv2.NORM_L1) / (WIDTH * HEIGHT)
+    return change
+
+
+def block_distance(before: Pictures, after: Pictures) -> Floats:
+    """(6, 8): smallest mean difference of each block of `after` to `before` within `REACH`."""
+    import cv2
+
+    padded = cv2.copyMakeBorder(before, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
+    moved = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT, WIDTH))
+    tall = np.ascontiguousarray(moved).reshape(-1, WIDTH)
+    shifts = len(tall) // HEIGHT
+    difference = cv2.absdiff(tall, np.tile(after, (shifts, 1))).astype(np.float32)
+    # Shrinking by area is averaging over blocks, for all shifts at once.
+    means = cv2.resize(
+        difference, (BLOCK_COLUMNS, BLOCK_ROWS * shifts), interpolation=cv2.INTER_AREA
+    )
+    least: Floats = means.reshape(shifts, BLOCK_ROWS, BLOCK_COLUMNS).min(axis=0)
+    return least
