@@ -46,9 +46,13 @@ def test_every_defect_is_planted(videos: dict[str, RenderedVideo]) -> None:
 
 
 def test_static_never_changes_and_clean_does(videos: dict[str, RenderedVideo]) -> None:
-    still, clean = (film(videos[name]).astype(int) for name in ("static", "clean"))
-    assert np.abs(still - still[0]).mean(axis=(1, 2, 3)).max() < 1.5
-    assert np.abs(clean - clean[0]).mean(axis=(1, 2, 3)).max() > 1.5
+    """Blurred, since the coding of fine grass keeps getting better over a still picture."""
+    change = {}
+    for name in ("static", "clean"):
+        soft = [cv2.GaussianBlur(pixels, (0, 0), 4).astype(int) for pixels in film(videos[name])]
+        change[name] = max(np.abs(pixels - soft[0]).max() for pixels in soft)
+    assert change["static"] < 12
+    assert change["clean"] > 50
 
 
 def test_shape_and_size_defects_are_in_the_stream(videos: dict[str, RenderedVideo]) -> None:
