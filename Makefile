@@ -7,7 +7,7 @@ INSTALL = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --p
 .PHONY: demo test check format unit clean
 
 demo: .venv/.demo
-	$(BIN)/python -m clipmill.pipeline.demo demo
+	$(BIN)/clipmill demo demo
 
 test: check
 	$(BIN)/pytest
