@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from clipmill.pipeline.decide import Verdicts
 from clipmill.pipeline.events import Summary
 from clipmill.pipeline.ledger import Entry, Ledger
-from clipmill.pipeline.pack import FAILURES, PackManifest
+from clipmill.pipeline.pack import PackManifest, read_failures
 from clipmill.pipeline.parcel import divide
 from clipmill.pipeline.store import Store
 from clipmill.pipeline.tables import to_parquet
@@ -159,10 +159,9 @@ def _lost(header: Video | None, indices: list[int | None], layer: str, max_segme
 
 def _uncut(store: Store) -> dict[str, list[Failure]]:
     found: dict[str, list[Failure]] = {}
-    data = store.find(FAILURES)
-    for row in pq.read_table(BytesIO(data)).to_pylist() if data is not None else []:
-        failure = Failure("failed", row["kind"], "cut_clip", row["message"])
-        found.setdefault(row["video"], []).append(failure)
+    for lost in read_failures(store):
+        failure = Failure("failed", lost.kind, "cut_clip", lost.message)
+        found.setdefault(lost.video, []).append(failure)
     return found
 
 

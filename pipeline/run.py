@@ -61,13 +61,17 @@ def run(
     limit: int | None = None,
     retry: bool = False,
     repack: bool = False,
+    annotate: bool = True,
     on_event: Listener | None = None,
 ) -> Summary:
     """Curate `source` by `recipe` into the folder or bucket `out`.
 
     `reuse` names an older output to take unchanged work from, `retry` tries failed inputs again,
-    `repack` allows replacing shards packed by other decisions. Raises ClipmillError where the run
-    as a whole cannot go on; what is wrong with single inputs is in the summary.
+    `repack` allows replacing shards packed by other decisions. Without `annotate` only what is
+    annotated already is decided and packed, and an unfinished output is refused.
+
+    Raises ClipmillError where the run as a whole cannot go on; what is wrong with single inputs is
+    in the summary.
     """
     tell = on_event or (lambda event: None)
     start = time.monotonic()
@@ -82,7 +86,12 @@ def run(
         if retry:
             ledger.forgive([video_key(video.id) for video in videos])
         parcels = _missing(ledger, videos)
-        _remember(store, recipe, source)
+        if parcels and not annotate:
+            raise Conflict(
+                f"{len(parcels)} of {len(videos)} inputs are not annotated yet",
+                cure=f"finish them first: clipmill run {recipe.path} {source} --out {out}",
+            )
+        _remember(store, recipe, source, limit)
         with _engine(engine, address) as carrier:
             job = Job(plan_, store, lease.fence, older)
             _annotate(carrier, job, parcels, len(videos), lease, tell)
@@ -208,7 +217,7 @@ def _finish(
     return account(ledger, videos, verdicts, packed, recipe.engine.max_segments)
 
 
-def _remember(store: Store, recipe: Recipe, source: str) -> None:
+def _remember(store: Store, recipe: Recipe, source: str, limit: int | None) -> None:
     """What `retry` and `pack` need to go on with this output without being told again."""
-    made = {"recipe": recipe.resolved, "source": source}
+    made = {"recipe": recipe.resolved, "source": source, "limit": limit}
     store.put("recipe.json", json.dumps(made, indent=1, sort_keys=True).encode())

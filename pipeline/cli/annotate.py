@@ -99,11 +99,12 @@ def retry(
 
         clipmill retry out
     """
-    loaded, source = _remembered(out, [])
+    loaded, source, limit = _remembered(out, [])
     _work(
         loaded,
         source,
         out,
+        limit=limit,
         engine=engine,
         address=address,
         take_over=take_over,
@@ -129,11 +130,13 @@ def pack(
 
         clipmill pack out --set profiles.usable.motion.min=0.01 --repack
     """
-    loaded, source = _remembered(out, set or [])
+    loaded, source, limit = _remembered(out, set or [])
     _work(
         loaded,
         source,
         out,
+        limit=limit,
+        annotate=False,
         engine=engine,
         address=address,
         take_over=take_over,
@@ -198,7 +201,7 @@ def try_stage(
     trial(stage, video, set or [], chain=chain, as_json=as_json)
 
 
-def _remembered(out: str, sets: list[str]) -> tuple[Recipe, str]:
+def _remembered(out: str, sets: list[str]) -> tuple[Recipe, str, int | None]:
     from clipmill.pipeline.recipe import load_resolved
     from clipmill.pipeline.store import Store
     from clipmill.schemas.errors import InputError
@@ -209,7 +212,8 @@ def _remembered(out: str, sets: list[str]) -> tuple[Recipe, str]:
             "this is not the output of a run", input=out, cure="give the --out of an earlier run"
         )
     content = json.loads(made)
-    return load_resolved(content["recipe"], f"{out}/recipe.json", sets), content["source"]
+    recipe = load_resolved(content["recipe"], f"{out}/recipe.json", sets)
+    return recipe, content["source"], content["limit"]
 
 
 def _work(
@@ -225,6 +229,7 @@ def _work(
     limit: int | None = None,
     retry: bool = False,
     repack: bool = False,
+    annotate: bool = True,
 ) -> None:
     from clipmill.pipeline.cli.progress import print_summary, progress
     from clipmill.pipeline.lint import lint
@@ -243,6 +248,7 @@ def _work(
             limit=limit,
             retry=retry,
             repack=repack,
+            annotate=annotate,
             on_event=on_event,
         )
     if as_json:
