@@ -9,11 +9,16 @@ A rejected segment gets no text; `mark_rejected` leaves the label `rejected_<rol
 e.g. `rejected_caption = truncated`. The stage lists `labels:rejected_<role>` under `provides`, so
 that a rejection is stored, counted by grouping a column, usable in a profile, and taken back when
 the stage runs again.
+
+What was asked and what it cost goes on the tab of the work going on (see `stages.models.tab`), and
+a reply found in its cache is not asked for.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +30,8 @@ from clipmill.schemas.errors import ReplyMismatch
 from clipmill.schemas.records import Segment
 from clipmill.stages.models.prompts import load_prompt
 from clipmill.stages.models.replies import match
+from clipmill.stages.models.reply_cache import Remembered, ReplyCache, reply_key
+from clipmill.stages.models.tab import Bill, current_tab
 from clipmill.stages.models.teacher import Reply, Request, Teacher, Usage
 
 Check = Callable[[str, Any], str | None]
@@ -71,51 +78,134 @@ async def ask(
     """Answers by request id. Reasons: lost, doubled, error, truncated, not_json, not_text,
     off_schema, off_contract. Raises ReplyMismatch where two requests share an id.
     """
-    answers = Answers()
-    again = await _round(teacher, requests, check, answers)
-    if not repair or not again:
-        answers.rejected = {name: refused.reason for name, refused in again.items()}
-        return answers
-    originals = {request.id: request for request in requests}
-    second = {f"{name}~repair": name for name in again}
-    if second.keys() & originals.keys() or len(second) != len(again):
-        raise ReplyMismatch("a request's id ends in ~repair", cure="choose other ids")
-    repairs = [_repair(originals[name], again[name], attempt) for attempt, name in second.items()]
-    repaired = Answers()
-    mended = None if check is None else (lambda attempt, value: check(second[attempt], value))
-    failed = await _round(teacher, repairs, mended, repaired)
-    for attempt, answer in repaired.found.items():
-        answers.found[second[attempt]] = Answer(answer.value, repaired=True)
-    answers.rejected = {second[attempt]: refused.reason for attempt, refused in failed.items()}
-    answers.foreign += repaired.foreign
-    answers.usage += repaired.usage
-    return answers
+    match(requests, ())  # two requests of one id are refused before anything is asked
+    tab = current_tab()
+    visit = _Visit(teacher, check, repair, tab.cache if tab else None)
+    alone = getattr(teacher, "one_by_one", False)
+    groups = [[request] for request in requests] if alone else [list(requests)]
+    start = time.monotonic()
+    try:
+        # All are heard out before an error is raised: what they answered is paid for, and kept.
+        ended = await asyncio.gather(*map(visit.serve, groups), return_exceptions=True)
+    finally:
+        if tab is not None:
+            tab.add(visit.bill(len(requests), time.monotonic() - start))
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+    return visit.in_order(requests)
 
 
-async def _round(
-    teacher: Teacher, requests: Sequence[Request], check: Check | None, answers: Answers
-) -> dict[str, Refused]:
-    """Ask once; fill `answers` and return what has to be asked again."""
-    if not requests:
-        return {}
-    matched = match(requests, await teacher.ask(requests))
-    answers.foreign += matched.foreign
-    refused = {name: Refused(reason, "") for name, reason in matched.rejected.items()}
-    for request in requests:
-        reply = matched.replies.get(request.id)
-        if reply is None:
-            continue
-        answers.usage += reply.usage
-        try:
-            value = read(reply, request.schema)
-            complaint = check(request.id, value) if check else None
-            if complaint:
-                raise Refused("off_contract", complaint)
-        except Refused as refusal:
-            refused[request.id] = refusal
-        else:
-            answers.found[request.id] = Answer(value)
-    return refused
+class _Visit:
+    """One call of `ask`: its requests in groups that the teacher answers apart."""
+
+    def __init__(
+        self, teacher: Teacher, check: Check | None, repair: bool, cache: ReplyCache | None
+    ) -> None:
+        self.teacher = teacher
+        self.check = check
+        self.repair = repair
+        self.cache = cache
+        self.answers = Answers()
+        self.cached = self.repaired = self.retries = 0
+        self.identity = teacher.settings.identity() if cache is not None else {}
+
+    async def serve(self, group: list[Request]) -> None:
+        """Recall, ask, repair and remember; every request ends in `answers`."""
+        keys = await self._recall(group)
+        left = [request for request in group if request.id not in self.answers.found]
+        refused = await self._round(left, {}, keys)
+        if self.repair and refused:
+            originals = {request.id: request for request in left}
+            second = {f"{name}~repair": name for name in refused}
+            if second.keys() & {request.id for request in group}:
+                raise ReplyMismatch("a request's id ends in ~repair", cure="choose other ids")
+            repairs = [_repair(originals[n], refused[n], attempt) for attempt, n in second.items()]
+            refused = await self._round(repairs, second, keys)
+        self.answers.rejected.update((name, found.reason) for name, found in refused.items())
+
+    def bill(self, requests: int, seconds: float) -> Bill:
+        answers, usage = self.answers, self.answers.usage
+        return Bill(
+            teacher=self.teacher.identity.name,
+            requests=requests,
+            cached=self.cached,
+            repaired=self.repaired,
+            rejected=len(answers.rejected),
+            retries=self.retries,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            seconds=seconds,
+            cost=self.teacher.settings.prices.of(usage.prompt_tokens, usage.completion_tokens),
+        )
+
+    def in_order(self, requests: Sequence[Request]) -> Answers:
+        """The answers in the order of the requests, however they came."""
+        found, rejected = self.answers.found, self.answers.rejected
+        names = [request.id for request in requests]
+        return replace(
+            self.answers,
+            found={name: found[name] for name in names if name in found},
+            rejected={name: rejected[name] for name in names if name in rejected},
+        )
+
+    async def _round(
+        self, requests: list[Request], originals: dict[str, str], keys: dict[str, str]
+    ) -> dict[str, Refused]:
+        """Ask once and note what is right; returns what is not. `originals` names the requests
+        that others are repairs of.
+        """
+        if not requests:
+            return {}
+        matched = match(requests, await self.teacher.ask(requests))
+        self.answers.foreign += matched.foreign
+        refused: dict[str, Refused] = {}
+        for request in requests:
+            name = originals.get(request.id, request.id)
+            reply = matched.replies.get(request.id)
+            if reply is None:
+                refused[name] = Refused(matched.rejected[request.id], "")
+                continue
+            self.answers.usage += reply.usage
+            self.retries += reply.tries - 1
+            try:
+                value = self._value(name, reply, request.schema)
+            except Refused as refusal:
+                refused[name] = refusal
+                continue
+            repaired = bool(originals)
+            self.repaired += repaired
+            self.answers.found[name] = Answer(value, repaired)
+            if self.cache is not None:
+                entry = Remembered(reply.text, repaired).to_bytes()
+                await asyncio.to_thread(self.cache.put, keys[name], entry)
+        return refused
+
+    async def _recall(self, group: list[Request]) -> dict[str, str]:
+        """Take what the cache knows; returns the key of each request."""
+        cache = self.cache
+        if cache is None:
+            return {}
+        keys = {request.id: reply_key(self.identity, request) for request in group}
+        found = await asyncio.gather(*(asyncio.to_thread(cache.get, k) for k in keys.values()))
+        for request, data in zip(group, found, strict=True):
+            known = Remembered.from_bytes(data) if data is not None else None
+            if known is None:
+                continue
+            try:
+                value = self._value(request.id, Reply(request.id, known.text), request.schema)
+            except Refused:
+                continue  # the contract has changed since
+            self.answers.found[request.id] = Answer(value, known.repaired)
+            self.cached += 1
+        return keys
+
+    def _value(self, name: str, reply: Reply, schema: dict[str, Any] | None) -> Any:
+        value = read(reply, schema)
+        complaint = self.check(name, value) if self.check else None
+        if complaint:
+            raise Refused("off_contract", complaint)
+        return value
 
 
 def read(reply: Reply, schema: dict[str, Any] | None) -> Any:

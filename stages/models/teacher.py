@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from pydantic import Field, field_validator
-
-from clipmill.stages.models.identity import ModelIdentity, anchored, identify
-from clipmill.stages.stage import StageSettings
+from clipmill.stages.models.identity import ModelIdentity
+from clipmill.stages.models.teacher_settings import TeacherSettings as TeacherSettings
 
 Finish = Literal["stop", "length", "error"]
 
@@ -61,17 +59,23 @@ class Reply:
     finish_reason: Finish = "stop"
     usage: Usage = Usage()
     error: str | None = None  # set where the backend could not answer this one request
+    tries: int = 1  # how often it was sent
 
 
 class Teacher(Protocol):
     """A loaded model. `setup` once, before the first `ask`; `close` releases it.
 
     A prompt may quote what strangers wrote: a backend sees to it that its own control tokens,
-    spelt out in a prompt, are read as text.
+    spelt out in a prompt, are read as text. A backend that answers each request as soon as it can,
+    whatever else was asked in the same call, says so by `one_by_one = True`; then every reply is
+    checked, repaired and remembered at once instead of after the slowest.
     """
 
     @property
     def identity(self) -> ModelIdentity: ...
+
+    @property
+    def settings(self) -> TeacherSettings: ...
 
     def setup(self) -> None: ...
 
@@ -80,43 +84,16 @@ class Teacher(Protocol):
     def close(self) -> None: ...
 
 
-class TeacherSettings(StageSettings):
-    """A generating model and how it is run."""
-
-    backend: Literal["transformers"] = "transformers"
-    """What runs the model. `transformers` loads it into the actor itself."""
-    model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
-    """Name on the hub, or a local folder."""
-    revision: str = "main"
-    """Branch, tag or commit of a hub model; without meaning for a folder."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the weights; `auto` takes the checkpoint's own."""
-    device: str = "auto"
-    """`auto` is the first CUDA device if there is one, else the CPU."""
-    batch_size: int = Field(default=8, ge=1)
-    """Requests generated together. Bigger is faster until memory ends."""
-
-    @field_validator("model")
-    @classmethod
-    def _means_the_same_on_every_worker(cls, model: str) -> str:
-        return anchored(model)
-
-    def model_identity(self) -> ModelIdentity:
-        return identify(self.model, self.revision)
-
-    def identity(self) -> dict[str, Any]:
-        """What a reply depends on: not the place of a folder, the device or the batch size."""
-        name, revision = self.model_identity()
-        return {
-            "backend": self.backend,
-            "model": name,
-            "revision": revision,
-            "dtype": self.dtype,
-        }
-
-
 def open_teacher(settings: TeacherSettings) -> Teacher:
     """The teacher a recipe asks for, not yet set up."""
+    if settings.backend == "openai":
+        from clipmill.stages.models.openai_teacher import OpenAITeacher
+
+        return OpenAITeacher(settings)
+    if settings.backend == "vllm":
+        from clipmill.stages.models.vllm_teacher import VllmTeacher
+
+        return VllmTeacher(settings)
     from clipmill.stages.models.transformers_teacher import TransformersTeacher
 
     return TransformersTeacher(settings)

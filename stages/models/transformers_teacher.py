@@ -10,14 +10,14 @@ torch has one random stream per batch and a request's seed must decide its reply
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from clipmill.schemas.errors import ModelError
+from clipmill.stages.models.chat import Chat, end_tokens, picture
 from clipmill.stages.models.identity import ModelIdentity, local_folder
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
@@ -33,13 +33,10 @@ class TransformersTeacher:
         self.identity: ModelIdentity = settings.model_identity()
         # One thread: calls queue up behind the one model while the actor's loop stays free.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="teacher")
-        self._sees = False
         self._model: Any = None
-        self._processor: Any = None
-        self._tokenizer: Any = None
+        self._chat: Any = None
         self._grammars: Any = None
         self._ends: set[int] = set()
-        self._reserved: list[str] = []
 
     def setup(self) -> None:
         """Load the weights. Raises ModelError where there are none to load."""
@@ -73,11 +70,9 @@ class TransformersTeacher:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             config = AutoConfig.from_pretrained(**source)
-            self._sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-            kind = AutoModelForImageTextToText if self._sees else AutoModelForCausalLM
-            self._processor = (AutoProcessor if self._sees else AutoTokenizer).from_pretrained(
-                **source
-            )
+            sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+            kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+            processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(**source)
             model = kind.from_pretrained(**source, dtype=self.settings.dtype)
         except (OSError, ValueError) as error:
             raise ModelError(
@@ -85,22 +80,18 @@ class TransformersTeacher:
                 cure="check its name and revision; without a hub, give a local folder",
             ) from error
         self._model = model.to(device).eval()
-        self._tokenizer = self._processor.tokenizer if self._sees else self._processor
-        self._tokenizer.padding_side = "left"  # generation continues at the right end of a row
-        self._ends = _ends(model.generation_config.eos_token_id, self._tokenizer.eos_token_id)
-        if self._tokenizer.pad_token_id is None:
-            self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(min(self._ends))
-        self._reserved = sorted(
-            {token.content for token in self._tokenizer.added_tokens_decoder.values()}
-            | set(self._tokenizer.all_special_tokens),
-            key=lambda token: (-len(token), token),
-        )
+        self._chat = Chat(processor, sees)
+        tokenizer = self._chat.tokenizer
+        tokenizer.padding_side = "left"  # generation continues at the right end of a row
+        self._ends = end_tokens(model.generation_config.eos_token_id, tokenizer.eos_token_id)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(min(self._ends))
         # A checkpoint's own defaults (sampling, repetition penalty) would fill every gap in ours.
         model.generation_config = GenerationConfig(
-            eos_token_id=sorted(self._ends), pad_token_id=self._tokenizer.pad_token_id
+            eos_token_id=sorted(self._ends), pad_token_id=tokenizer.pad_token_id
         )
         width = model.get_output_embeddings().weight.shape[0]
-        self._grammars = Grammars(self._tokenizer, width, self._end())
+        self._grammars = Grammars(tokenizer, width, self._end())
 
     async def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply per request, in the order of the requests."""
@@ -109,18 +100,18 @@ class TransformersTeacher:
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
-        self._model = self._processor = self._tokenizer = self._grammars = None
+        self._model = self._chat = self._grammars = None
 
     def _answer(self, requests: list[Request]) -> list[Reply]:
         replies: dict[int, Reply] = {}
         ready: list[_Item] = []
         for place, request in enumerate(requests):
             try:
-                pictures = [_picture(data) for data in request.images]
+                pictures = [picture(data) for data in request.images]
             except (OSError, ValueError, Image.DecompressionBombError) as error:
                 replies[place] = Reply(request.id, finish_reason="error", error=f"image: {error}")
                 continue
-            if pictures and not self._sees:
+            if pictures and not self._chat.sees:
                 raise ModelError(
                     f"model {self.settings.model!r} reads text only, and pictures were sent",
                     cure="name a vision-language model, or ask for no frames",
@@ -162,14 +153,14 @@ class TransformersTeacher:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
-        texts = [self._chat(request) for request in requests]
+        texts = [self._chat.render(request) for request in requests]
         flat = [images for images in pictures if images]
-        inputs = self._processor(
+        inputs = self._chat.processor(
             text=texts,
             padding=True,
             return_tensors="pt",
             # A chat template writes the special tokens itself.
-            add_special_tokens=self._tokenizer.chat_template is None,
+            add_special_tokens=not self._chat.templated,
             **({"images": flat} if flat else {}),
         ).to(self._model.device)
         first = requests[0]
@@ -177,7 +168,7 @@ class TransformersTeacher:
             max_new_tokens=first.max_tokens,
             do_sample=first.temperature > 0,
             eos_token_id=sorted(self._ends),
-            pad_token_id=self._tokenizer.pad_token_id,
+            pad_token_id=self._chat.tokenizer.pad_token_id,
             **({"temperature": first.temperature, "top_k": 0} if first.temperature > 0 else {}),
         )
         processors = LogitsProcessorList()
@@ -196,28 +187,12 @@ class TransformersTeacher:
             for request, row, count in zip(requests, rows, prompt_tokens, strict=True)
         ]
 
-    def _chat(self, request: Request) -> str:
-        """The request in the model's own chat form, its special tokens defused in the text."""
-        text = request.prompt
-        for token in self._reserved:
-            if token.strip() and len(token) > 1:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        if self._tokenizer.chat_template is None and not self._sees:
-            return text
-        content: Any = text
-        if self._sees:
-            content = [{"type": "image"} for _ in request.images] + [{"type": "text", "text": text}]
-        chat: str = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        return chat
-
     def _reply(self, request: Request, row: list[int], prompt_tokens: int) -> Reply:
         stop = next((place for place, token in enumerate(row) if token in self._ends), None)
         kept = row if stop is None else row[:stop]
         return Reply(
             request.id,
-            self._tokenizer.decode(
+            self._chat.tokenizer.decode(
                 kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
             ),
             finish_reason="length" if stop is None else "stop",
@@ -226,24 +201,5 @@ class TransformersTeacher:
 
     def _end(self) -> int:
         """The end token that closes a constrained reply: the tokenizer's own, if it is one."""
-        own = self._tokenizer.eos_token_id
+        own = self._chat.tokenizer.eos_token_id
         return int(own) if own in self._ends else min(self._ends)
-
-
-def _ends(*named: int | list[int] | None) -> set[int]:
-    ends: set[int] = set()
-    for value in named:
-        ends.update([value] if isinstance(value, int) else value or [])
-    if not ends:
-        raise ModelError(
-            "the model names no end token, so no reply could ever be complete",
-            cure="set eos_token_id in its generation_config.json",
-        )
-    return ends
-
-
-def _picture(data: bytes) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except UnidentifiedImageError as error:
-        raise ValueError("not a picture") from error

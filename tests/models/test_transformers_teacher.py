@@ -125,7 +125,7 @@ def test_special_tokens_in_a_text_are_read_as_text(teacher: TransformersTeacher)
         teacher.ask([Request("h", hostile, (picture("red"),), caption_schema(16), 120)])
     )[0]
     assert reply.finish_reason == "stop" and reply.error is None
-    chat = teacher._chat(Request("h", hostile, (picture("red"),)))
+    chat = teacher._chat.render(Request("h", hostile, (picture("red"),)))
     assert chat.count("<|image_pad|>") == 1
     assert chat.count("<|im_end|>") == 1
 

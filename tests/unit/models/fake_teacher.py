@@ -9,7 +9,7 @@ from typing import Literal
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Frame, Part, Segment, Video
 from clipmill.stages.models.identity import ModelIdentity
-from clipmill.stages.models.teacher import Reply, Request, Usage
+from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 
 Fate = Literal["right", "lost", "doubled", "late", "malformed", "truncated", "error", "not_a_reply"]
 
@@ -37,6 +37,7 @@ class FakeTeacher:
     """Answers `right(request)` unless `fate(request)` says otherwise, in the order of `order`."""
 
     identity = ModelIdentity("fake", "1")
+    settings = TeacherSettings(model="fake")
 
     def __init__(
         self,

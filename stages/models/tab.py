@@ -1,0 +1,76 @@
+"""What a part's questions to teachers cost, and where replies to them are remembered.
+
+The engine opens a tab around each stage's work on a part, and `contract.ask` writes on it. It is
+found through the context of the task and not handed from hand to hand, so that no stage can forget
+to pass it on: what is asked is counted, and a reply that was paid for is kept, whoever asks.
+Without an engine (a notebook, a test) there is no tab, and nothing is counted or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, replace
+
+from clipmill.stages.models.reply_cache import ReplyCache
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one teacher was asked. `cost` is in the currency of the recipe's prices."""
+
+    teacher: str = ""
+    requests: int = 0  # questions, however often each had to be sent
+    cached: int = 0  # of them answered from the cache, at no cost
+    repaired: int = 0  # of them answered at the second asking
+    rejected: int = 0  # of them without a reply that keeps its contract
+    retries: int = 0  # times a request was sent again because the server failed
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0  # waiting for replies; those who wait side by side count each
+    cost: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Bill) -> Bill:
+        """The sum of two bills of the same teacher."""
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in fields(self)
+            if f.name != "teacher"
+        }
+        return replace(self, **sums)
+
+
+@dataclass(slots=True)
+class Tab:
+    """Bills by teacher, and the cache; shared by all tasks of one part's work."""
+
+    cache: ReplyCache | None = None
+    bills: dict[str, Bill] = field(default_factory=dict)
+
+    def add(self, bill: Bill) -> None:
+        known = self.bills.get(bill.teacher)
+        self.bills[bill.teacher] = known + bill if known else bill
+
+
+_TAB: ContextVar[Tab | None] = ContextVar("tab", default=None)
+
+
+@contextmanager
+def open_tab(cache: ReplyCache | None = None) -> Iterator[Tab]:
+    """While the block lasts, what it and its tasks ask of teachers goes on this tab."""
+    tab = Tab(cache)
+    token = _TAB.set(tab)
+    try:
+        yield tab
+    finally:
+        _TAB.reset(token)
+
+
+def current_tab() -> Tab | None:
+    """The tab of the work going on; None where nobody keeps one."""
+    return _TAB.get()

@@ -1,0 +1,177 @@
+"""A teacher that runs in the actor itself, through vLLM's asynchronous engine.
+
+Requests are handed over as they come and the engine batches them continuously, so one actor serves
+many parts at a time and no request waits for another's end. Prompts that begin alike share their
+computation (prefix caching). Replies are constrained with the same grammar library as those of the
+transformers backend, so that both say the same at temperature 0, up to near-ties of arithmetic.
+The price: vLLM pins its own torch, so on most machines it lives in an environment of its own
+(`env:` in the recipe), and it takes a whole GPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from clipmill.schemas.errors import ModelError
+from clipmill.stages.models.chat import Chat, end_tokens, picture
+from clipmill.stages.models.identity import ModelIdentity, local_folder
+from clipmill.stages.models.own_loop import OwnLoop
+from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
+from clipmill.stages.models.torchvision_shim import prepare
+
+
+class VllmTeacher:
+    """See the module's docstring; `ask` may be called from any thread's loop."""
+
+    one_by_one = True
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        self.settings = settings
+        self.identity: ModelIdentity = settings.model_identity()
+        self._engine: Any = None
+        self._ends: set[int] = set()
+
+    def setup(self) -> None:
+        """Load the model. Raises ModelError where there is none to load."""
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # whoever wants to be counted may say so
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        prepare()
+        from transformers import AutoConfig, AutoProcessor, AutoTokenizer, GenerationConfig
+        from transformers.models.auto.modeling_auto import (
+            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        )
+
+        folder = local_folder(self.settings.model)
+        source: dict[str, Any] = {
+            "pretrained_model_name_or_path": str(folder or self.settings.model),
+            "trust_remote_code": False,
+        }
+        if folder is None:
+            source["revision"] = self.settings.revision
+        self._loop = OwnLoop("teacher")
+        try:
+            config = AutoConfig.from_pretrained(**source)
+            sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+            processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(**source)
+            self._chat = Chat(processor, sees)
+            try:
+                named = GenerationConfig.from_pretrained(
+                    source["pretrained_model_name_or_path"], revision=source.get("revision", "main")
+                ).eos_token_id
+            except OSError:  # the file is optional
+                named = None
+            self._ends = end_tokens(named, self._chat.tokenizer.eos_token_id)
+            self._loop.wait(self._start(source["pretrained_model_name_or_path"], sees))
+        except (OSError, ValueError, RuntimeError) as error:
+            self._loop.close()
+            raise ModelError(
+                f"model {self.settings.model!r} cannot be loaded: {error}",
+                cure="check its name, revision and the memory it needs (teacher.vllm)",
+            ) from error
+
+    async def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        """One reply per request, in the order of the requests."""
+        return await self._loop.run(self._answer(requests))
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.shutdown()
+            self._engine = None
+            self._loop.close()
+
+    async def _start(self, model: str, sees: bool) -> None:
+        # Made on the loop that it will run on: the engine begins its own tasks there.
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        own = self.settings.vllm
+        self._slots = asyncio.Semaphore(2 * own.concurrency)
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(
+                model=model,
+                revision=None if local_folder(self.settings.model) else self.settings.revision,
+                dtype=self.settings.dtype,
+                tensor_parallel_size=own.tensor_parallel,
+                max_model_len=own.max_length,
+                max_num_seqs=own.concurrency,
+                gpu_memory_utilization=own.gpu_memory,
+                enforce_eager=own.eager,
+                enable_prefix_caching=True,
+                limit_mm_per_prompt={"image": own.max_images, "video": 0} if sees else {},
+                # A checkpoint's own sampling defaults would fill every gap in ours.
+                generation_config="vllm",
+                # White space between JSON tokens is free for the grammar, and a model that likes
+                # it would spend its whole reply there. A flag on single requests does nothing.
+                structured_outputs_config={
+                    "backend": "guidance",
+                    "disable_any_whitespace": True,
+                },
+                disable_log_stats=True,
+            )
+        )
+
+    async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
+        return list(await asyncio.gather(*map(self._one, requests)))
+
+    async def _one(self, request: Request) -> Reply:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            async with self._slots:
+                pictures = [await asyncio.to_thread(picture, data) for data in request.images]
+                if pictures and not self._chat.sees:
+                    raise ModelError(
+                        f"model {self.settings.model!r} reads text only, and pictures were sent",
+                        cure="name a vision-language model, or ask for no frames",
+                    )
+                return await self._generate(request, pictures)
+        except EngineDeadError as error:
+            raise ModelError(
+                f"vLLM's engine died: {error}", cure="see the actor's log; lower vllm.gpu_memory"
+            ) from error
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            # A broken picture, or a request longer than the model: the fault is this request's.
+            return Reply(request.id, finish_reason="error", error=str(error)[:300])
+
+    async def _generate(self, request: Request, pictures: list[Image.Image]) -> Reply:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        form = None
+        if request.schema is not None:
+            form = StructuredOutputsParams(json=request.schema)
+        sampled = request.temperature > 0
+        parameters = SamplingParams(
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            seed=request.seed if sampled else None,
+            stop_token_ids=sorted(self._ends),
+            structured_outputs=form,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        prompt: dict[str, Any] = {"prompt": self._chat.render(request)}
+        if pictures:
+            prompt["multi_modal_data"] = {"image": pictures}
+        # The engine's name for a request is never ours: an id may come again in another call.
+        stream = self._engine.generate(
+            prompt,
+            parameters,
+            uuid.uuid4().hex,
+            tokenization_kwargs={"add_special_tokens": not self._chat.templated},
+        )
+        async for output in stream:
+            if output.finished:
+                (best,) = output.outputs
+                usage = Usage(len(output.prompt_token_ids or ()), len(best.token_ids))
+                if best.finish_reason in ("stop", "length"):
+                    return Reply(request.id, best.text, best.finish_reason, usage)
+                return Reply(
+                    request.id, finish_reason="error", usage=usage, error=str(best.finish_reason)
+                )
+        return Reply(request.id, finish_reason="error", error="the engine ended without a reply")
