@@ -57,7 +57,7 @@ class Tuning:
 @dataclass(frozen=True, slots=True)
 class Transition:
     """Between two shots. A cut has both ends on the first frame of the new shot; a gradual one
-    reaches from the first mixed frame to the first clean frame of the new shot."""
+    reaches from the last clean frame of the old shot to the first clean frame of the new."""
 
     start_tick: int
     end_tick: int

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clipmill.stages.media.thumbnails import HEIGHT, WIDTH
 
-REACH = 4  # pixels of a thumbnail that motion between neighbours may cover, each way
+REACH, STRIDE = 4, 2  # pixels of a thumbnail: how far motion is followed each way, how finely
 BLOCK_ROWS, BLOCK_COLUMNS = 6, 8
 
 Pictures = NDArray[np.uint8]
@@ -34,7 +34,7 @@ def block_distance(before: Pictures, after: Pictures) -> Floats:
     import cv2
 
     padded = cv2.copyMakeBorder(before, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
-    moved = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT, WIDTH))
+    moved = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT, WIDTH))[::STRIDE, ::STRIDE]
     tall = np.ascontiguousarray(moved).reshape(-1, WIDTH)
     shifts = len(tall) // HEIGHT
     difference = cv2.absdiff(tall, np.tile(after, (shifts, 1))).astype(np.float32)

@@ -11,12 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
+from clipmill.schemas.clocks import MILLISECONDS, Span
+from clipmill.schemas.records import Part, Video
 from clipmill.stages.media.frames import scan
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.thumbnails import thumbnails
 from clipmill.stages.split import fast_shots
 from clipmill.stages.split.dissolves import find_gradual
-from clipmill.stages.split.fast_shots import Film, Tuning, detect, find_cuts
+from clipmill.stages.split.fast_shots import Film, Transition, Tuning, detect, find_cuts
+from clipmill.stages.split.split_shots import Settings, SplitShots, shots_between
 from tests.rendered import Rendered
 
 Pictures = np.ndarray[Any, np.dtype[Any]]
@@ -222,3 +225,28 @@ def test_a_dissolve_in_real_footage_is_a_span(real_media: Path) -> None:
     clock = facts.picture.clock
     assert clock.seconds(start) == pytest.approx(126 / 25, abs=0.25)
     assert clock.seconds(end) == pytest.approx(146 / 25, abs=0.25)
+
+
+def test_split_shots_takes_the_detector(film: Films) -> None:
+    truth = film("plain")
+    video = Video("plain", str(truth.path), probe=probe(truth.path))
+    SplitShots(Settings(detector="fast")).process(Part(video))
+    spans = [segment.span for segment in video.layer("shots")]
+    assert [span.start for span in spans] == [truth.ticks[0], *truth.cut_ticks]
+    assert [span.end for span in spans] == [*truth.cut_ticks, truth.end]
+
+
+def test_shots_are_what_no_transition_touches() -> None:
+    def spans(*pairs: tuple[int, int]) -> list[Span]:
+        return [Span(MILLISECONDS, *pair) for pair in pairs]
+
+    whole = Span(MILLISECONDS, 0, 10_000)
+    changes = [
+        Transition(200, 200, "cut"),
+        Transition(3000, 4000, "gradual"),
+        Transition(3900, 3900, "cut"),
+        Transition(9500, 10_000, "gradual"),
+    ]
+    assert shots_between(whole, changes, 0.6) == spans((200, 3000), (4000, 9500))
+    assert shots_between(whole, changes, 0.1) == spans((0, 200), (200, 3000), (4000, 9500))
+    assert shots_between(Span(MILLISECONDS, 0, 50), [], 0.6) == spans((0, 50))

@@ -1,0 +1,174 @@
+"""Shot detection beside its yardstick: `python infra/benchmarks/shots.py FOLDER`.
+
+FOLDER holds films and, beside each, NAME.cuts.json with `cuts` (first frame of each new shot),
+and optionally `gradual` and `ambiguous` stretches in which a prediction counts neither way. Every
+film is cut by our detector and by PySceneDetect's adaptive one in one run, so that the processor
+times compare; probing is left out, since a recipe probes anyway. A cut counts within one frame.
+
+`--leave-one-out` tunes the thresholds on all films but one and judges that one with them, for each
+film in turn: the honest figure for a film never seen. It takes some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.probe import probe
+from clipmill.stages.media.thumbnails import thumbnails
+from clipmill.stages.split.fast_shots import Tuning, detect
+
+Counts = tuple[int, int, int]  # hits, false alarms, misses
+
+GRID = [
+    replace(Tuning(), cut=cut, still_cut=still, most=most)
+    for cut, still, most in itertools.product((6.0, 7.5, 9.0, 10.5, 12.0), (1, 2, 4), (3, 5, 7))
+]
+
+
+@dataclass
+class Film:
+    """A labelled film; `frames` are the presentation times of all its pictures."""
+
+    path: Path
+    probe: Probe
+    truth: dict[str, Any]
+    frames: list[int]
+    sparse: bool  # whether some of its frames can be left undecoded
+    tried: dict[Tuning, Counts] = field(default_factory=dict)
+
+    def ours(self, tuning: Tuning | None = None) -> list[int]:
+        found = detect(self.path, self.probe, tuning)
+        return [self.frames.index(cut.start_tick) for cut in found if cut.kind == "cut"]
+
+    def yardstick(self, detector: str) -> list[int]:
+        import scenedetect
+
+        kinds = {"adaptive": scenedetect.AdaptiveDetector, "content": scenedetect.ContentDetector}
+        scenes = scenedetect.detect(str(self.path), kinds[detector]())
+        tick = float(self.probe.picture.clock.num / self.probe.picture.clock.den)
+        times = (np.array(self.frames) - self.frames[0]) * tick
+        return [int(np.abs(times - begin.seconds).argmin()) for begin, _ in scenes[1:]]
+
+    def counts(self, found: list[int]) -> Counts:
+        left, hits, alarms = list(self.truth["cuts"]), 0, 0
+        for frame in sorted(set(found)):
+            near = [cut for cut in left if abs(cut - frame) <= 1]
+            if near:
+                left.remove(min(near, key=lambda cut: abs(cut - frame)))
+                hits += 1
+            else:
+                alarms += not any(low - 1 <= frame <= high + 1 for low, high in self.undecided())
+        return hits, alarms, len(left)
+
+    def undecided(self) -> Iterator[tuple[int, int]]:
+        for item in self.truth.get("gradual", []) + self.truth.get("ambiguous", []):
+            if isinstance(item, dict):
+                item = item.get("frames") or [item["frame"]]
+            numbers = [value for value in item if isinstance(value, int)]
+            yield min(numbers), max(numbers)
+
+
+def load(folder: Path) -> list[Film]:
+    films = []
+    for labels in sorted(folder.glob("*.cuts.json")):
+        stem = labels.name.removesuffix(".cuts.json")
+        path = next(p for p in folder.glob(f"{stem}.*") if p.suffix not in (".json", ".vtt"))
+        facts = probe(path)
+        with av.open(str(path)) as container:
+            packets = container.demux(container.streams[facts.picture.index])
+            frames = sorted(packet.pts for packet in packets if packet.size)
+        sparse = sum(1 for _ in thumbnails(path, facts)) < 0.98 * len(frames)
+        films.append(Film(path, facts, json.loads(labels.read_text()), frames, sparse))
+    return films
+
+
+def timed(work: Callable[[], list[int]]) -> tuple[list[int], float]:
+    """The result and the processor seconds of all threads."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    found = work()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return found, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def f1(counts: Counts) -> float:
+    hits, alarms, misses = counts
+    return 2 * hits / (2 * hits + alarms + misses) if hits else float(alarms + misses == 0)
+
+
+def total(rows: list[Counts]) -> Counts:
+    hits, alarms, misses = zip(*rows, strict=True)
+    return sum(hits), sum(alarms), sum(misses)
+
+
+def compare(films: list[Film]) -> None:
+    names = ("fast", "adaptive", "content")
+    rows: dict[str, list[Counts]] = {name: [] for name in names}
+    spent: dict[tuple[str, bool], float] = {}
+    for film in films:
+        line = []
+        seconds = {}
+        for name in names:
+            work = film.ours if name == "fast" else partial(film.yardstick, name)
+            found, seconds[name] = timed(work)
+            rows[name].append(film.counts(found))
+            spent[name, film.sparse] = spent.get((name, film.sparse), 0.0) + seconds[name]
+            line.append("{:>3}/{}/{}".format(*rows[name][-1]))
+        kind = "skips" if film.sparse else "-"
+        ratio = seconds["fast"] / seconds["adaptive"]
+        print(f"{film.path.name:34} {kind:6} {'  '.join(line)}  CPU {ratio:.2f}", flush=True)
+    for name in names:
+        print(f"{name:10} F1 {f1(total(rows[name])):.3f}  hits/false/missed {total(rows[name])}")
+    for sparse, label in ((True, "with frames to skip"), (False, "all others")):
+        if ("fast", sparse) in spent:
+            ratio = spent["fast", sparse] / spent["adaptive", sparse]
+            print(f"CPU of fast over adaptive, films {label}: {ratio:.2f}")
+
+
+def leave_one_out(films: list[Film]) -> None:
+    for film, tuning in itertools.product(films, GRID):
+        film.tried[tuning] = film.counts(film.ours(tuning))
+    rows = []
+    for film in films:
+        scores = {t: f1(total([o.tried[t] for o in films if o is not film])) for t in GRID}
+        best = [tuning for tuning in GRID if scores[tuning] == max(scores.values())]
+        chosen = min(best, key=lambda tuning: sum(_apart(tuning, other) for other in best))
+        rows.append(film.tried[chosen])
+        print(f"{film.path.name:34} {rows[-1]} with {chosen}", flush=True)
+    print(f"leave-one-out F1 {f1(total(rows)):.3f}  hits/false/missed {total(rows)}")
+
+
+def _apart(a: Tuning, b: Tuning) -> float:
+    """Of settings that score alike, the one amid the others is taken."""
+    pairs = ((a.cut, b.cut), (a.still_cut, b.still_cut), (a.most, b.most))
+    return sum(abs(np.log(x / y)) for x, y in pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--leave-one-out", action="store_true")
+    parser.add_argument("--predictions", type=Path, help="write our cuts by film as JSON")
+    options = parser.parse_args()
+    films = load(options.folder)
+    if options.predictions:
+        cuts = {film.path.name: film.ours() for film in films}
+        options.predictions.write_text(json.dumps(cuts))
+    compare(films)
+    if options.leave_one_out:
+        leave_one_out(films)
+
+
+if __name__ == "__main__":
+    main()
