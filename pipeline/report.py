@@ -101,7 +101,7 @@ def _card(clip: _Clip) -> str:
     if len(clip.media) <= _EMBED_BYTES:
         data = base64.b64encode(clip.media).decode()
         shown = (
-            f"<video controls muted preload=metadata src='data:video/mp4;base64,{data}'></video>"
+            f"<video controls muted preload=auto src='data:video/mp4;base64,{data}'></video>"
         )
     return (
         f"<div class=clip>{shown}<div class=key>{escape(str(facts['key']))}</div>"

@@ -6,6 +6,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
+from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.run import run
 from tests.rendered import render
 
 QUICK = Path(__file__).with_name("quick.yaml")
@@ -26,3 +29,12 @@ def shards(out: Path) -> dict[str, str]:
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((out / "shards").glob("*.tar"))
     }
+
+
+@pytest.fixture(scope="session")
+def curated(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `out` is the output of the quick recipe over the footage."""
+    folder = tmp_path_factory.mktemp("curated")
+    summary = run(load_recipe(QUICK), str(footage), str(folder / "out"), engine="inline")
+    assert summary.ok and summary.clips["packed"] > 3
+    return folder

@@ -51,7 +51,7 @@ def test_every_broken_file_ends_in_its_class(real_media: Path, tmp_path: Path) -
     strict = load_recipe(RECIPE, ["stages.probe_media.strict=true"])
     summary = run(strict, str(folder), str(tmp_path / "strict"), engine="inline")
     classes = Counter(truth["class"] for truth in expected.values())
-    assert summary.failed == {
-        kind: classes[kind] for kind in summary.failed
-    }, "under strict the damaged files fail, as `partial`"
+    assert summary.failed == {kind: classes[kind] for kind in summary.failed}, (
+        "under strict the damaged files fail, as `partial`"
+    )
     assert summary.failed["partial"] == classes["partial"]

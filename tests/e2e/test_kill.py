@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import QUICK, shards
 
 from clipmill.pipeline.store import Store
 from clipmill.pipeline.verify import verify
+from tests.e2e.conftest import QUICK, shards
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -27,8 +27,10 @@ print(clipmill.__file__, len(recipe.stages))
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-        + ["--wheel-dir", str(folder), str(ROOT)],
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)),
+        ],
         check=True,
         cwd=folder,
         stderr=subprocess.PIPE,
@@ -40,9 +42,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_the_wheel_imports_beside_a_users_own_stages_folder(
-    unpacked: Path, tmp_path: Path
-) -> None:
+def test_the_wheel_imports_beside_a_users_own_stages_folder(unpacked: Path, tmp_path: Path) -> None:
     for name in ("stages", "pipeline", "schemas", "recipes"):
         decoy = tmp_path / name
         decoy.mkdir()
@@ -61,7 +61,10 @@ def test_the_wheel_imports_beside_a_users_own_stages_folder(
 
 def test_prompts_recipes_and_shipped_sounds_are_in_the_wheel(unpacked: Path) -> None:
     package = unpacked / "clipmill"
-    for folder, kinds in {"recipes": {".yaml", ".txt"}, "stages/compose": {".json", ".opus"}}.items():
+    for folder, kinds in {
+        "recipes": {".yaml", ".txt"},
+        "stages/compose": {".json", ".opus"},
+    }.items():
         there = {
             path.relative_to(package)
             for path in (package / folder).rglob("*")
