@@ -19,8 +19,12 @@ import numpy.typing as npt
 from pydantic import Field
 
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.errors import MediaError
 from clipmill.schemas.records import Part, Probe
+from clipmill.stages.media import sandbox
+from clipmill.stages.media.frames import scan
+from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.probe import probed
+from clipmill.stages.media.source import local
 from clipmill.stages.score import camera, light
 from clipmill.stages.stage import Resources, Stage, StageSettings
 
@@ -94,6 +98,8 @@ class Settings(StageSettings):
     """Segments to describe."""
     fps: float = Field(default=8.0, gt=0, le=60)
     """Frames measured per second; slower than 8, fast pans are no longer followed."""
+    limits: Limits = Limits()
+    """Caps on time and memory."""
 
 
 class DescribeClip(Stage[Settings]):
@@ -116,27 +122,21 @@ class DescribeClip(Stage[Settings]):
     resources = Resources(cpus=1.0)
 
     def process(self, part: Part) -> Part:
-        from clipmill.stages.media import sandbox, source
-
-        video = part.video
+        video, limits = part.video, self.settings.limits
         segments = video.layer(self.settings.layer)
         if not segments:
             return part
-        if video.probe is None:
-            raise MediaError(
-                "the video has not been probed",
-                cure="put probe_media before this stage",
-                input=video.id,
-                stage=self.name(),
-            )
-        with source.local(video.source) as path:
+        probe = probed(video)
+        with local(video.source) as path:
             descriptions = sandbox.call(
                 _measure_spans,
                 path,
-                video.probe,
+                probe,
                 [segment.span for segment in segments],
                 self.settings.fps,
-                timeout_s=self.resources.timeout_s,
+                limits,
+                timeout_s=limits.timeout_s,
+                memory_gb=limits.memory_gb,
             )
         author = self.author()
         for segment, description in zip(segments, descriptions, strict=True):
@@ -195,11 +195,9 @@ class _Meter:
 
 
 def _measure_spans(
-    path: Path, probe: Probe, spans: Sequence[Span], fps: float
+    path: Path, probe: Probe, spans: Sequence[Span], fps: float, limits: Limits
 ) -> list[Description]:
     """Runs in the decoding child: one description per span, in the order given."""
-    from clipmill.stages.media.frames import scan
-
     clock = probe.picture.clock
     # Frames at or after a start, before an end: both round up, whatever clock cut the span.
     wanted = [span.on(clock, "ceil") for span in spans]
@@ -207,7 +205,7 @@ def _measure_spans(
     for run in _runs(wanted):
         hull = Span(clock, wanted[run[0]].start, max(wanted[index].end for index in run))
         due = {index: wanted[index].start for index in run}
-        for tick, picture in scan(path, probe, span=hull, width=WIDTH):
+        for tick, picture in scan(path, probe, span=hull, width=WIDTH, limits=limits):
             for index in run:
                 span = wanted[index]
                 if span.start <= tick < span.end and tick >= due[index]:
