@@ -1,0 +1,190 @@
+"""What the teacher is taught to answer: questions as the operators ask them, replies as they parse.
+
+The prompts are the shipped ones and the replies keep the operators' schemas, so nothing stands
+between training and use. Whether a caption fits is answered after saying what is seen: comparing
+two sentences is far easier to learn than comparing a sentence with pictures, and the reply explains
+itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from clipmill.stages.compose.scenes import pick
+from clipmill.stages.compose.wording import FILLERS, captions, spoken
+from clipmill.stages.compose.world import (
+    BACKDROPS,
+    COLOURS,
+    MOTIONS,
+    PLAIN_TONES,
+    SHAPES,
+    Scene,
+    Thing,
+)
+from clipmill.stages.models.prompts import load_prompt
+
+SLOTS = ("object", "colour", "motion", "background")
+REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up"} | {
+    "grow": "shrink",
+    "shrink": "grow",
+}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 400}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+JUDGE_SCHEMA = _object(
+    seen=_TEXT,
+    wrong={"type": "array", "items": {"enum": list(SLOTS)}, "maxItems": len(SLOTS)},
+    match={"enum": ["yes", "no"]},
+)
+QA_SCHEMA = _object(
+    questions={
+        "type": "array",
+        "items": _object(question=_TEXT, answer=_TEXT),
+        "minItems": 1,
+        "maxItems": 4,
+    }
+)
+TIMED_SCHEMA = _object(
+    captions={
+        "type": "array",
+        "items": _object(start={"type": "number", "minimum": 0}, caption=_TEXT),
+        "maxItems": 8,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A prompt with the right reply; `sees` says whether the frames come with it."""
+
+    prompt: str
+    reply: str
+    sees: bool = True
+
+
+def compact(value: Any) -> str:
+    """JSON as constrained decoding writes it: no spaces between tokens."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def caption_turn(kind: str, scene: Scene, times: Sequence[float], context: str = "") -> Turn:
+    """caption_brief, caption_dense or caption_action as `caption_clip` asks them."""
+    told = captions(scene)
+    brief = told.brief[0]
+    text = {"brief": brief, "dense": told.detailed[0], "action": _action(scene)}[kind]
+    prompt = load_prompt(f"caption_{kind}.v1").render(
+        count=len(times), times=seconds(times), language="en", context=context
+    )
+    return Turn(prompt, compact({"caption": text}))
+
+
+def judge_turn(scene: Scene, times: Sequence[float], wrong: Sequence[str], caption: str) -> Turn:
+    reply = {
+        "seen": captions(scene).brief[0],
+        "wrong": list(wrong),
+        "match": "no" if wrong else "yes",
+    }
+    return Turn(judge_prompt(times, caption), compact(reply))
+
+
+def judge_prompt(times: Sequence[float], caption: str) -> str:
+    return load_prompt("judge_caption.v1").render(
+        count=len(times), times=seconds(times), caption=caption
+    )
+
+
+def qa_turn(scene: Scene, caption: str, questions: int = 3) -> Turn:
+    """Questions that the caption decides, in the order in which it is read."""
+    thing = scene.things[0]
+    place = captions(replace(scene, things=(thing,))).brief[1].partition("against ")[2]
+    asked = [
+        (f"What colour is the {thing.shape}?", thing.colour),
+        (f"What does the {thing.colour} {thing.shape} do?", f"it {_verb(thing)}"),
+        (f"What is behind the {thing.shape}?", place),
+    ]
+    reply = [{"question": question, "answer": answer} for question, answer in asked[:questions]]
+    prompt = load_prompt("qa_from_caption.v1").render(questions=questions, caption=caption)
+    return Turn(prompt, compact({"questions": reply}), sees=False)
+
+
+def narration_turn(scenes: Sequence[Scene], rng: np.random.Generator) -> Turn:
+    """A few sentences, some about nothing seen, into captions with their times."""
+    at, lines, found = float(rng.uniform(0.2, 20)), [], []
+    for scene in scenes:
+        if rng.random() < 0.3:
+            lines.append(f"{at:.1f} {pick(rng, FILLERS)}")
+            at += float(rng.uniform(2, 4))
+        sentence = " ".join(spoken(scene, int(rng.integers(4))))
+        lines.append(f"{at:.1f} {sentence}")
+        found.append({"start": float(f"{at:.1f}"), "caption": "a" + sentence.removeprefix("the")})
+        at += float(rng.uniform(2, 5))
+    for item in found:
+        if item["caption"].startswith("a orange"):
+            item["caption"] = "an" + item["caption"][1:]
+    prompt = load_prompt("timed_captions.v1").render(narration="\n".join(lines))
+    return Turn(prompt, compact({"captions": found}), sees=False)
+
+
+def seconds(times: Sequence[float]) -> str:
+    return ", ".join(f"{time:.2f}" for time in times)
+
+
+def paraphrase(scene: Scene, rng: np.random.Generator) -> str:
+    """One of the scene's brief captions."""
+    return pick(rng, captions(scene).brief)
+
+
+def altered(scene: Scene, slot: str, rng: np.random.Generator) -> Scene:
+    """The scene with one slot of its first thing, or its backdrop, changed."""
+    thing = scene.things[0]
+    if slot == "background":
+        kind = pick(rng, [kind for kind in BACKDROPS if kind != scene.backdrop])
+        tone = pick(rng, list(PLAIN_TONES)) if kind == "plain" else ""
+        return replace(scene, backdrop=kind, tone=tone)
+    changed = {
+        "object": lambda: replace(thing, shape=_other(rng, SHAPES, thing.shape)),
+        "colour": lambda: replace(thing, colour=_other(rng, COLOURS, thing.colour)),
+        "motion": lambda: replace(thing, motion=_other(rng, MOTIONS, thing.motion)),
+    }[slot]()
+    return replace(scene, things=(changed, *scene.things[1:]))
+
+
+def reversed_in_time(scene: Scene) -> Scene:
+    """What is seen when the scene's frames are shown backwards."""
+    things = tuple(
+        replace(thing, motion=REVERSED.get(thing.motion, thing.motion)) for thing in scene.things
+    )
+    return replace(scene, things=things)
+
+
+def _other(rng: np.random.Generator, values: Sequence[Any], but: str) -> Any:
+    return pick(rng, [value for value in values if value != but])
+
+
+def _verb(thing: Thing) -> str:
+    return (
+        captions(Scene(1, (thing,), "grass"))
+        .brief[0]
+        .split(f" {thing.shape} ")[1]
+        .removesuffix(" over green grass")
+    )
+
+
+def _action(scene: Scene) -> str:
+    thing = scene.things[0]
+    article = "an" if thing.colour[0] in "aeiou" else "a"
+    return f"{article} {thing.colour} {thing.shape} {_verb(thing)}"
