@@ -1,0 +1,1 @@
+"""When something happens: events from speech, their times checked and found in the picture."""
