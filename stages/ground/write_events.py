@@ -1,0 +1,247 @@
+"""Turn narration into events: a block of timed sentences in, a list of 'time: caption' out.
+
+Speech is about the picture only in part, says it long-windedly and not at the moment it happens; a
+language model that reads more than one sentence at once can leave out what is not seen and say the
+rest as a viewer would. It is asked per block under a contract: times must lie in the block's
+window, in order, captions must be short. What breaks the contract twice leaves a counted mark on
+the block's first sentence and no events. The times are still those of the speech;
+`ground_text` looks for the moment itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from clipmill.schemas.clocks import MILLISECONDS, Span
+from clipmill.schemas.records import Author, Part, Segment
+from clipmill.stages.models.contract import ask, mark_rejected
+from clipmill.stages.models.prompts import Prompt, anchored, load_prompt
+from clipmill.stages.models.teacher import Request, TeacherSettings, Usage, open_teacher
+from clipmill.stages.score.score_text import title_of
+from clipmill.stages.stage import Resources, Stage, StageSettings
+
+log = logging.getLogger(__name__)
+
+
+class Settings(StageSettings):
+    teacher: TeacherSettings = TeacherSettings()
+    """The model, and how it is run. A language model is enough: it is shown no pictures."""
+    sentences: str = "sentences"
+    """Layer of sentences that is read."""
+    source_role: str = "asr"
+    """Role of their text."""
+    layer: str = Field(default="events", pattern=r"^[a-z][a-z0-9_]*$")
+    """Layer of segments that is written, one per event."""
+    role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
+    """Role of the events' text."""
+    prompt: Annotated[str, AfterValidator(anchored)] = "events_caption.v1"
+    """Prompt by id (events_caption.v1, events_step.v1), or the path of a .txt file with the same
+    variables."""
+    block_words: int = Field(default=200, ge=10)
+    """Words in one block at most; the last block takes a rest of one sentence too."""
+    block_gap_s: float = Field(default=30.0, gt=0)
+    """A longer silence ends a block."""
+    seconds: float = Field(default=8.0, gt=0)
+    """Length of an event, which begins at the time given for it; it is cut at the video's end."""
+    most: int = Field(default=20, ge=1)
+    """Most events of one block."""
+    slack_s: float = Field(default=1.0, ge=0)
+    """How far outside its block's window a time may lie: models round to whole seconds."""
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")
+    """Language to write in, as a BCP 47 tag."""
+    max_chars: int = Field(default=200, ge=10)
+    """Longer captions break the contract."""
+    max_tokens: int = Field(default=1024, ge=1)
+    """Longer replies are cut off, and rejected for it."""
+    temperature: float = Field(default=0.0, ge=0)
+    """0 always takes the likeliest word."""
+    seed: int = 0
+    """Decides the words where the temperature is above 0."""
+
+
+class WriteEvents(Stage[Settings]):
+    """Write timed events from blocks of narration, by a language model."""
+
+    settings: Settings
+    needs = frozenset({"probe", "segments:{sentences}", "texts:{source_role}"})
+    provides = frozenset({"segments:{layer}", "texts:{role}", "labels:rejected_{role}"})
+    resources = Resources(cpus=2.0)
+    teacher: ClassVar[bool] = True
+    own_actor: ClassVar[bool] = True
+    packages: ClassVar[dict[str, str]] = {
+        "torch": "models",
+        "transformers": "models",
+        "llguidance": "models",
+    }
+
+    def identity(self) -> dict[str, Any]:
+        own = super().identity()
+        own["settings"]["teacher"] = self.settings.teacher.identity()
+        own["settings"]["prompt"] = load_prompt(self.settings.prompt).identity()
+        return own
+
+    def setup(self) -> None:
+        self.usage = Usage()  # tokens since setup, for the engine's counters
+        self.prompt: Prompt = load_prompt(self.settings.prompt)
+        self.model = open_teacher(self.settings.teacher)
+        self.model.setup()
+
+    async def process(self, part: Part) -> Part:
+        settings = self.settings
+        spoken = [
+            segment
+            for segment in part.video.layer(settings.sentences)
+            if segment.texts_of(settings.source_role)
+        ]
+        spoken.sort(key=lambda segment: segment.span.on(MILLISECONDS).start)
+        asked: dict[str, list[Segment]] = {}
+        requests: list[Request] = []
+        for block in blocks(spoken, settings):
+            request = self.request(part, block)
+            asked[request.id] = block
+            requests.append(request)
+        answers = await ask(
+            self.model,
+            requests,
+            lambda name, value: complaint(value, *_window(asked[name]), settings.slack_s),
+        )
+        self.usage += answers.usage
+        if answers.foreign:
+            log.warning("%s: %d replies to nobody's question", part.name, answers.foreign)
+        model = self.model.identity
+        author = self.author(model.name, model.revision, self.prompt.id)
+        for name, block in asked.items():
+            if name in answers.rejected:
+                mark_rejected(block[0], settings.role, answers.rejected[name])
+            else:
+                self._write(part, block, answers.found[name].value["events"], author)
+        return part
+
+    def close(self) -> None:
+        self.model.close()
+
+    def request(self, part: Part, block: Sequence[Segment]) -> Request:
+        """What the teacher is asked about one block of sentences."""
+        settings = self.settings
+        start, end = _window(block)
+        lines = [
+            f"{segment.span.start_s:.1f}: "
+            + " ".join(segment.texts_of(settings.source_role)[-1].text.split())
+            for segment in block
+        ]
+        title = " ".join(title_of(part.video).split())[:300]
+        return Request(
+            # Unique in the corpus, so that a reply gone astray fits nowhere else.
+            id=f"{part.video.id}/{block[0].id}/{settings.layer}",
+            prompt=self.prompt.render(
+                start=start,
+                end=end,
+                language=settings.language,
+                most=settings.most,
+                context=f"title: {title}" if title else "",
+                speech="\n".join(lines),
+            ),
+            schema=events_schema(settings.most, settings.max_chars),
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            seed=settings.seed,
+        )
+
+    def _write(
+        self, part: Part, block: Sequence[Segment], events: list[dict[str, Any]], author: Author
+    ) -> None:
+        settings = self.settings
+        start, end = _window(block)
+        last = _end_s(part, end)
+        # Named after the sentence the block begins with: parts of a video count apart.
+        stem = block[0].id.rsplit("-", 1)[-1]
+        for number, event in enumerate(events):
+            at = min(max(float(event["time"]), start), end)
+            span = Span.of_seconds(at, max(at, min(at + settings.seconds, last)))
+            segment = Segment(f"{settings.layer}-{stem}-{number:02d}", settings.layer, span)
+            segment.add_text(
+                settings.role,
+                " ".join(event["text"].split()),
+                author,
+                language=settings.language,
+                sources=[_source(block, at, settings.source_role)],
+            )
+            part.video.segments.append(segment)
+
+
+def blocks(sentences: Sequence[Segment], settings: Settings) -> Iterator[list[Segment]]:
+    """Runs of sentences of at most `block_words` words, none of a single one if that can be.
+
+    One sentence alone tells a model too little of what is going on to leave out the rest.
+    """
+    runs: list[list[Segment]] = []
+    words = 0
+    for segment in sentences:
+        count = len(segment.texts_of(settings.source_role)[-1].text.split())
+        apart = bool(runs) and (
+            segment.span.start_s - runs[-1][-1].span.end_s > settings.block_gap_s
+        )
+        if not runs or apart or words + count > settings.block_words:
+            lonely = bool(runs) and segment is sentences[-1] and not apart
+            if lonely:
+                runs[-1].append(segment)
+                continue
+            runs.append([])
+            words = 0
+        runs[-1].append(segment)
+        words += count
+    yield from runs
+
+
+def events_schema(most: int, max_chars: int) -> dict[str, Any]:
+    """The contract of a block's events: one object with a list of times and texts."""
+    event = {
+        "type": "object",
+        "properties": {
+            "time": {"type": "number", "minimum": 0},
+            "text": {"type": "string", "minLength": 1, "maxLength": max_chars},
+        },
+        "required": ["time", "text"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {"events": {"type": "array", "items": event, "maxItems": most}},
+        "required": ["events"],
+        "additionalProperties": False,
+    }
+
+
+def complaint(value: Any, start: float, end: float, slack_s: float) -> str | None:
+    """What is wrong with a block's events beyond their schema, None if nothing."""
+    last = start - slack_s
+    for number, event in enumerate(value["events"]):
+        if not event["text"].strip():
+            return f"events[{number}].text is empty"
+        if not start - slack_s <= event["time"] <= end + slack_s:
+            return f"events[{number}].time must lie between {start:g} and {end:g}"
+        if event["time"] < last:
+            return f"events[{number}].time is before the one in front of it"
+        last = event["time"]
+    return None
+
+
+def _window(block: Sequence[Segment]) -> tuple[float, float]:
+    return block[0].span.start_s, max(segment.span.end_s for segment in block)
+
+
+def _end_s(part: Part, spoken_until: float) -> float:
+    """Where the video ends; speech may outlast the picture by a little."""
+    probe = part.video.probe
+    return max(probe.span.end_s, spoken_until) if probe else spoken_until
+
+
+def _source(block: Sequence[Segment], at: float, role: str) -> str:
+    """The sentence an event was read from: the last one that begins before it."""
+    before = [segment for segment in block if segment.span.start_s <= at + 0.05]
+    segment = before[-1] if before else block[0]
+    return f"{segment.id}/{segment.texts_of(role)[-1].id}"
