@@ -16,8 +16,9 @@ tuning. A film shown on a screen inside the picture is taken for the film itself
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ AROUND_S = 0.5  # how far around a change a picture must stand still to count as
 STILL = 0.05  # difference below which it does
 ORDINARY = 36.0  # standard deviation from which a picture has ordinary contrast
 CHUNK, MARGIN = 4096, 256  # frames held at a time, and how many of them overlap
+
+Apart = Callable[[int, int], tuple[float, float]]  # mean and median distance of two frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,15 @@ class _Cut:
 
 
 def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
-    """Hard cuts by index of the first new frame, strongest of close neighbours only."""
+    """Hard cuts by index of the first new frame; close neighbours are still among them."""
     pictures, seconds = film.pictures, film.seconds
     change = neighbour_change(pictures)
+
+    @cache  # neighbours ask for the same pairs
+    def apart(a: int, b: int) -> tuple[float, float]:
+        blocks = block_distance(pictures[a], pictures[b])
+        return float(blocks.mean()), float(np.median(blocks))
+
     found: list[_Cut] = []
     for k in np.flatnonzero(change >= tuning.still_cut):
         index = int(k)
@@ -141,8 +150,9 @@ def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
         least = tuning.still_cut if still else tuning.cut * scale
         if change[index] < least:
             continue
-        strength = _strength(pictures, index, least, 0.0 if still else tuning.most * scale)
-        if strength is not None and not _is_flash(film, index):
+        most = 0.0 if still else tuning.most * scale
+        strength = _strength(apart, len(pictures), index, least, most)
+        if strength is not None and not _is_flash(apart, seconds, index):
             found.append(_Cut(index, strength))
     return found
 
@@ -152,35 +162,32 @@ def _contrast(before: Pictures, after: Pictures) -> float:
     return float(np.clip(max(before.std(), after.std()) / ORDINARY, 0.4, 1.0))
 
 
-def _strength(pictures: Pictures, index: int, least: float, most: float) -> float | None:
+def _strength(apart: Apart, count: int, index: int, least: float, most: float) -> float | None:
     """By how much all frames before differ from all frames after, beyond what neighbours do.
 
     None as soon as that is known to be below `least`, or the median block below `most`.
     """
-    nearest = block_distance(pictures[index - 1], pictures[index])
-    if nearest.mean() < least or np.median(nearest) < most:
+    nearest, median = apart(index - 1, index)
+    if nearest < least or median < most:
         return None
-    beside = _beside(pictures, index)
-    across = float(nearest.mean())
+    beside = _beside(apart, count, index)
+    across = nearest
     for before in range(max(0, index - SIDE), index):
-        for after in range(index, min(len(pictures), index + SIDE)):
+        for after in range(index, min(count, index + SIDE)):
             if across < least + beside:
                 return None
-            blocks = block_distance(pictures[before], pictures[after])
-            if np.median(blocks) < most:
+            mean, median = apart(before, after)
+            if median < most:
                 return None
-            across = min(across, float(blocks.mean()))
+            across = min(across, mean)
     return across - beside if across >= least + beside else None
 
 
-def _beside(pictures: Pictures, index: int) -> float:
+def _beside(apart: Apart, count: int, index: int) -> float:
     """How much neighbours differ on both sides; medians, so that one more cut does not count."""
     sides = []
     for first, last in ((index - SIDE, index - 1), (index, index + SIDE - 1)):
-        pairs = [
-            float(block_distance(pictures[k], pictures[k + 1]).mean())
-            for k in range(max(0, first), min(len(pictures) - 1, last))
-        ]
+        pairs = [apart(k, k + 1)[0] for k in range(max(0, first), min(count - 1, last))]
         sides.append(float(np.median(pairs)) if pairs else 0.0)
     return sum(sides) / 2
 
@@ -199,19 +206,18 @@ def _stands_still(change: Floats, seconds: NDArray[np.float64], index: int) -> b
     )
 
 
-def _is_flash(film: Film, index: int) -> bool:
+def _is_flash(apart: Apart, seconds: NDArray[np.float64], index: int) -> bool:
     """Whether a frame from before the change comes back within `FLASH_S`.
 
     Asked of both ends of the flash: the last frame before is looked for later, the first frame
     after is looked for earlier.
     """
-    pictures, seconds = film.pictures, film.seconds
-    half = block_distance(pictures[index - 1], pictures[index]).mean() / 2
+    half = apart(index - 1, index)[0] / 2
     last = int(np.searchsorted(seconds, seconds[index] + FLASH_S, side="right")) - 1
     first = int(np.searchsorted(seconds, seconds[index - 1] - FLASH_S))
     pairs = [(index - 1, k) for k in _spread(index + SIDE, last)]
     pairs += [(k, index) for k in _spread(first, index - 1 - SIDE)]
-    return any(block_distance(pictures[a], pictures[b]).mean() < half for a, b in pairs)
+    return any(apart(a, b)[0] < half for a, b in pairs)
 
 
 def _spread(first: int, last: int) -> set[int]:
