@@ -9,7 +9,10 @@ reply with another attempt's id is thrown away with its connection.
 When a request is given up, a server that answered others meanwhile has a quarrel with this request,
 and the reply is an error to be counted. One that answered nobody is down or set up wrongly: that is
 a ModelError, which fails the part, since a thousand clips must not be marked as rejected because a
-server was restarted. The price of the thin client is that it knows no server's special features.
+server was restarted.
+
+The client is aiohttp: httpx took 2 to 3 ms of CPU for a request on 48 connections (its pool looks
+at every connection for every request), aiohttp 0.1 ms, and that CPU is wanted for decoding.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import httpx
+import aiohttp
 
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.models.identity import ModelIdentity
@@ -96,20 +99,22 @@ class OpenAITeacher:
         return await self._loop.run(self._answer(requests))
 
     def close(self) -> None:
-        self._loop.wait(self._client.aclose())
+        self._loop.wait(self._client.close())
         self._loop.close()
 
     async def _connect(self) -> None:
         most = self._server.concurrency
         self._slots = asyncio.Semaphore(most)
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(self._server.timeout_s, connect=15.0, pool=None),
-            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=most),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=15.0, sock_read=self._server.timeout_s
+            ),
             headers={
                 "Content-Type": "application/json",
-                "Accept-Encoding": "identity",
                 **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             },
+            trust_env=True,  # proxies
         )
         for attempt in range(1, self._server.attempts + 1):
             try:
@@ -120,9 +125,9 @@ class OpenAITeacher:
                     raise self._down(trouble) from trouble
                 await asyncio.sleep(self._pause(attempt, trouble.pause))
 
-    def _accepted(self, response: httpx.Response, data: bytes) -> None:
+    def _accepted(self, response: aiohttp.ClientResponse, data: bytes) -> None:
         # Not every server has a list of its models, so other refusals mean nothing.
-        if response.status_code in (401, 402, 403) or response.status_code >= 500:
+        if response.status in (401, 402, 403) or response.status >= 500:
             raise self._failure(response, data)
 
     async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
@@ -164,8 +169,8 @@ class OpenAITeacher:
         """One sending. Raises _Trouble, _Refused or ModelError."""
         name = f"cm-{secrets.token_hex(10)}"
 
-        def read(response: httpx.Response, data: bytes) -> Reply:
-            if response.status_code != 200:
+        def read(response: aiohttp.ClientResponse, data: bytes) -> Reply:
+            if response.status != 200:
                 raise self._failure(response, data)
             return _parsed(request.id, name, response.headers.get("x-request-id", ""), data)
 
@@ -179,17 +184,18 @@ class OpenAITeacher:
         path: str,
         body: bytes,
         name: str,
-        read: Callable[[httpx.Response, bytes], T],
+        read: Callable[[aiohttp.ClientResponse, bytes], T],
     ) -> T:
         data = bytearray()
         try:
-            async with self._client.stream(
+            async with self._client.request(
                 method,
                 self._server.url + path,
-                content=body or None,
+                data=body or None,
                 headers={"X-Request-Id": name} if name else {},
+                allow_redirects=False,  # the key is for this address alone
             ) as response:
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.content.iter_any():
                     data += chunk
                     if len(data) > _LARGEST:
                         raise _Trouble(f"a reply of more than {_LARGEST >> 20} MiB")
@@ -197,15 +203,15 @@ class OpenAITeacher:
                     return read(response, bytes(data))
                 except _Stray:
                     # What this connection brings next could be the reply that was due now.
-                    await response.extensions["network_stream"].aclose()
+                    response.close()
                     raise
-        except httpx.TimeoutException as error:
+        except TimeoutError as error:
             raise _Trouble(f"no answer within {self._server.timeout_s:g} s") from error
-        except httpx.RequestError as error:
+        except aiohttp.ClientError as error:
             raise _Trouble(f"{type(error).__name__}: {error}"[:200]) from error
 
-    def _failure(self, response: httpx.Response, data: bytes) -> Exception:
-        status, message = response.status_code, self._message(data)
+    def _failure(self, response: aiohttp.ClientResponse, data: bytes) -> Exception:
+        status, message = response.status, self._message(data)
         if status in _SETUP or 300 <= status < 400 or b"insufficient_quota" in data:
             return ModelError(
                 f"{self._server.url} answers {status} to every request: {message}",
