@@ -58,13 +58,6 @@ QA_SCHEMA = _object(
         "maxItems": 4,
     }
 )
-TIMED_SCHEMA = _object(
-    captions={
-        "type": "array",
-        "items": _object(start={"type": "number", "minimum": 0}, caption=_TEXT),
-        "maxItems": 8,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +115,28 @@ def qa_turn(scene: Scene, caption: str, questions: int = 3) -> Turn:
 
 
 def narration_turn(scenes: Sequence[Scene], rng: np.random.Generator) -> Turn:
-    """A few sentences, some about nothing seen, into captions with their times."""
-    at, lines, found = float(rng.uniform(0.2, 20)), [], []
+    """A few sentences as `write_events` shows them, some about nothing seen, into timed events."""
+    begin = at = float(rng.uniform(0.2, 20))
+    lines, events = [], []
     for scene in scenes:
         if rng.random() < 0.3:
-            lines.append(f"{at:.1f} {pick(rng, FILLERS)}")
+            lines.append(f"{at:.1f}: {pick(rng, FILLERS)}")
             at += float(rng.uniform(2, 4))
         sentence = " ".join(spoken(scene, int(rng.integers(4))))
-        lines.append(f"{at:.1f} {sentence}")
-        found.append({"start": float(f"{at:.1f}"), "caption": "a" + sentence.removeprefix("the")})
+        lines.append(f"{at:.1f}: {sentence}")
+        article = "an" if scene.things[0].colour[0] in "aeiou" else "a"
+        text = article + sentence.removeprefix("the")
+        events.append({"time": float(f"{at:.1f}"), "text": text})
         at += float(rng.uniform(2, 5))
-    for item in found:
-        if item["caption"].startswith("a orange"):
-            item["caption"] = "an" + item["caption"][1:]
-    prompt = load_prompt("timed_captions.v1").render(narration="\n".join(lines))
-    return Turn(prompt, compact({"captions": found}), sees=False)
+    prompt = load_prompt("events_caption.v1").render(
+        start=round(begin, 2),
+        end=round(at, 2),
+        language="en",
+        most=20,
+        context="",
+        speech="\n".join(lines),
+    )
+    return Turn(prompt, compact({"events": events}), sees=False)
 
 
 def seconds(times: Sequence[float]) -> str:

@@ -27,7 +27,7 @@ from tasks import (
     qa_turn,
     reversed_in_time,
 )
-from teacher import Packer, Trainee, build, patches
+from teacher import Packed, Packer, Trainee, build, patches
 from torch import Tensor
 from vocabulary import tokenizer
 
@@ -46,10 +46,12 @@ class Optimizers:
         blocks = [
             parameter
             for name, parameter in trainee.named_parameters()
-            if parameter.ndim == 2 and (".blocks." in name or ".layers." in name)
+            if parameter.requires_grad
+            and parameter.ndim == 2
+            and (".blocks." in name or ".layers." in name)
         ]
         known = {id(parameter) for parameter in blocks}
-        rest = [p for p in trainee.parameters() if id(p) not in known]
+        rest = [p for p in trainee.parameters() if id(p) not in known and p.requires_grad]
         self.both = [
             torch.optim.Muon(blocks, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(rest, lr=rate, weight_decay=0.01, betas=(0.9, 0.98)),
@@ -158,7 +160,7 @@ def turns_for(
 
 def batches(
     data: Data, packer: Packer, size: int, seed: int, texts: float
-) -> Iterator[tuple[Tensor, object, tuple[Tensor, Tensor, Tensor]]]:
+) -> Iterator[tuple[Tensor, Packed, tuple[Tensor, Tensor, Tensor]]]:
     """(frames [4 n, ...], packed questions, targets of seeing), for ever."""
     rng = np.random.default_rng([seed, 1])
     while True:
@@ -204,14 +206,20 @@ def train_eyes(trainee: Trainee, data: Data, minutes: float, steps: int, seed: i
 
 def train_all(
     trainee: Trainee, packer: Packer, data: Data, minutes: float, steps: int, seed: int,
-    rate: float, texts: float, saved: Path,
+    rate: float, texts: float, saved: Path, *, frozen: bool,
 ) -> None:  # fmt: skip
-    """Replies and seeing together; stops at `steps`, or when `minutes` have passed."""
+    """Replies and seeing together; stops at `steps`, or when `minutes` have passed.
+
+    `frozen` leaves the blocks of the eyes as they are, which halves the cost of a step.
+    """
+    tower = trainee.model.model.visual
+    for part in (tower.patch_embed, tower.pos_embed, tower.blocks):
+        part.requires_grad_(not frozen)
     optimizers = Optimizers(trainee, rate, steps, minutes)
     mean, seen = 6.0, 4.0
     for frames, packed, targets in batches(data, packer, 8, seed, texts):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss, merged = trainee.loss(frames, packed)  # type: ignore[arg-type]
+            loss, merged = trainee.loss(frames, packed)
         seeing = trainee.seeing_loss(merged, *targets)
         optimizers.step(loss + 0.1 * seeing)
         mean += 0.05 * (loss.item() - mean)
@@ -223,6 +231,7 @@ def train_all(
             data.refresh()
         if optimizers.share >= 1:
             break
+    tower.requires_grad_(True)
     torch.save(trainee.state_dict(), saved)
 
 

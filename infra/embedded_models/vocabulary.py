@@ -25,7 +25,7 @@ PROMPTS = (
     "caption_action.v1",
     "judge_caption.v1",
     "qa_from_caption.v1",
-    "timed_captions.v1",
+    "events_caption.v1",
 )
 SPECIALS = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"),
@@ -42,8 +42,8 @@ TEMPLATE = (
 ANSWERS = (
     '{"caption":"', '"}', '."}', '{"seen":"', '","wrong":[', '"],"match":"', '],"match":"',
     '","', '{"questions":[{"question":"', '?","answer":"', '"},{"question":"', '"}]}',
-    '{"captions":[{"start":', ',"caption":"', '"},{"start":', '\\"', ". ", ", ", '"\n"', "user\n",
-    "assistant\n", "\n</data ", "<data ", '>\n"', '{"captions":[]}',
+    '{"events":[{"time":', ',"text":"', '"},{"time":', '\\"', ". ", ", ", '"\n"', "user\n",
+    "assistant\n", "\n</data ", "<data ", '>\n"', '{"events":[]}', ': ',
 )  # fmt: skip
 _QUESTIONS = "What colour is the object do does it behind where is happens in front of background"
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
+from clipmill.stages.models.embedded import EMBEDDED, resolved
 from clipmill.stages.models.identity import ModelIdentity, anchored, identify
 from clipmill.stages.stage import StageSettings
 
@@ -41,8 +42,9 @@ class EncoderSettings(StageSettings):
     backend: Literal["open_clip"] = "open_clip"
     """What runs the model."""
     model: str = "ViT-B-32"
-    """An open_clip architecture, `hf-hub:owner/name`, or a local folder with
-    `open_clip_config.json` and weights."""
+    """An open_clip architecture, `hf-hub:owner/name`, a local folder with
+    `open_clip_config.json` and weights, or `embedded`: the small one that ships with Clipmill and
+    knows rendered scenes only."""
     pretrained: str = "laion2b_s34b_b79k"
     """Tag of the weights of a built-in architecture; without meaning for hub and folder."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -55,10 +57,15 @@ class EncoderSettings(StageSettings):
     @field_validator("model")
     @classmethod
     def _means_the_same_on_every_worker(cls, model: str) -> str:
-        return anchored(model)
+        return model if model == EMBEDDED else anchored(model)
+
+    @property
+    def source(self) -> str:
+        """The model as it is loaded here: a name or a folder."""
+        return resolved(self.model, "encoder")
 
     def model_identity(self) -> ModelIdentity:
-        return identify(self.model, "" if self.model.startswith("hf-hub:") else self.pretrained)
+        return identify(self.source, "" if self.model.startswith("hf-hub:") else self.pretrained)
 
     def identity(self) -> dict[str, Any]:
         """What a vector depends on: not the place of a folder, the device or the batch size."""

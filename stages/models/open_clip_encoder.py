@@ -39,7 +39,7 @@ class OpenClipEncoder:
         import torch
 
         settings = self.settings
-        folder = local_folder(settings.model)
+        folder = local_folder(settings.source)
         name = f"local-dir:{folder}" if folder else settings.model
         self._device = settings.device
         if self._device == "auto":

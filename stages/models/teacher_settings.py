@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from clipmill.stages.models.embedded import EMBEDDED, resolved
 from clipmill.stages.models.identity import ModelIdentity, anchored, identify
 from clipmill.stages.stage import Resources, StageSettings
 
@@ -99,7 +100,8 @@ class TeacherSettings(StageSettings):
     """What runs the model: `transformers` or `vllm` in the actor itself, or a server that speaks
     the OpenAI protocol."""
     model: str = "Qwen/Qwen2.5-VL-3B-Instruct"
-    """Name on the hub, or a local folder; of a server's model, the name it is served under."""
+    """Name on the hub, a local folder, or `embedded`: the small one that ships with Clipmill and
+    knows rendered scenes only; of a server's model, the name it is served under."""
     revision: str = "main"
     """Branch, tag or commit of a hub model; of a server's model, whatever tells you which weights
     it has; without meaning for a folder."""
@@ -119,7 +121,13 @@ class TeacherSettings(StageSettings):
     @field_validator("model")
     @classmethod
     def _means_the_same_on_every_worker(cls, model: str, info: ValidationInfo) -> str:
-        return model if info.data.get("backend") == "openai" else anchored(model)
+        served = info.data.get("backend") == "openai"
+        return model if served or model == EMBEDDED else anchored(model)
+
+    @property
+    def source(self) -> str:
+        """The model as a backend here loads it: a hub name or a folder."""
+        return resolved(self.model, "teacher")
 
     @model_validator(mode="after")
     def _has_a_server(self) -> TeacherSettings:
@@ -130,7 +138,7 @@ class TeacherSettings(StageSettings):
     def model_identity(self) -> ModelIdentity:
         if self.backend == "openai":
             return ModelIdentity(self.model, self.revision)
-        return identify(self.model, self.revision)
+        return identify(self.source, self.revision)
 
     def identity(self) -> dict[str, Any]:
         """What a reply depends on: not the place of a folder or server, the device or the batch

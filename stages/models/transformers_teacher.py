@@ -58,7 +58,7 @@ class TransformersTeacher:
         from clipmill.stages.models.constrained import Grammars
 
         disable_progress_bar()  # an actor has no terminal of its own
-        folder = local_folder(self.settings.model)
+        folder = local_folder(self.settings.source)
         source: dict[str, Any] = {
             "pretrained_model_name_or_path": str(folder or self.settings.model),
             "trust_remote_code": False,

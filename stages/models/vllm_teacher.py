@@ -47,7 +47,7 @@ class VllmTeacher:
             MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         )
 
-        folder = local_folder(self.settings.model)
+        folder = local_folder(self.settings.source)
         source: dict[str, Any] = {
             "pretrained_model_name_or_path": str(folder or self.settings.model),
             "trust_remote_code": False,
@@ -95,7 +95,7 @@ class VllmTeacher:
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=model,
-                revision=None if local_folder(self.settings.model) else self.settings.revision,
+                revision=None if local_folder(self.settings.source) else self.settings.revision,
                 dtype=self.settings.dtype,
                 tensor_parallel_size=own.tensor_parallel,
                 max_model_len=own.max_length,

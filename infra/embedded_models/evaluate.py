@@ -1,0 +1,281 @@
+"""Measure the shipped models on held-out scenes, through the doors the operators use.
+
+Frames are painted at 320 x 240 and handed over as JPEG, as `sample_frames` hands them; the teacher
+is asked by `contract.ask` with the shipped prompts and schemas. Nothing of training is imported but
+the split and the wording. As a control the pixels of every frame are scrambled, frames of another
+clip are shown, and captions with one slot changed are held against the clip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scenes import FRAMES, TEST_SEED, draw_scene
+from tasks import (  # fmt: skip
+    JUDGE_SCHEMA,
+    QA_SCHEMA,
+    SLOTS,
+    altered,
+    caption_turn,
+    judge_prompt,
+    narration_turn,
+    paraphrase,
+    qa_turn,
+)
+
+from clipmill.stages.caption.caption_clip import caption_schema
+from clipmill.stages.compose.paint import ScenePainter
+from clipmill.stages.compose.world import COLOURS, MOTIONS, SHAPES, Scene
+from clipmill.stages.ground.write_events import events_schema
+from clipmill.stages.models.contract import ask
+from clipmill.stages.models.encoder import EncoderSettings, open_encoder, pool
+from clipmill.stages.models.teacher import Request, TeacherSettings, open_teacher
+
+_FPS = 24
+_MOTIONS = {
+    "left": r"moves to the left",
+    "right": r"moves to the right",
+    "up": r"moves up",
+    "down": r"moves down",
+    "grow": r"grows larger",
+    "shrink": r"gets smaller",
+    "rotate": r"turns around",
+    "still": r"stays still",
+}
+_BACKDROPS = {
+    "plain": r"plain",
+    "gradient": r"gradient",
+    "stripes": r"stripes",
+    "checker": r"checkered",
+    "grass": r"grass",
+    "sand": r"sand",
+    "water": r"water",
+    "sky": r"sky",
+}
+
+
+class Shown:
+    """A test clip: its scene, four JPEGs and their seconds."""
+
+    def __init__(self, scene: Scene, rng: np.random.Generator) -> None:
+        self.scene = scene
+        painter = ScenePainter(scene, 320, 240, _FPS)
+        numbers = [int((place + 0.5) / FRAMES * scene.frames) for place in range(FRAMES)]
+        self.pictures = [painter.frame(number) for number in numbers]
+        start = float(rng.uniform(0, 60))
+        self.times = [start + number / _FPS for number in numbers]
+
+    def jpegs(self, scramble: np.random.Generator | None = None) -> tuple[bytes, ...]:
+        pictures = self.pictures
+        if scramble is not None:
+            pictures = [_scrambled(picture, scramble) for picture in pictures]
+        return tuple(
+            cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+            for picture in pictures
+        )
+
+
+def test_clips(count: int, seed: int = 1) -> list[Shown]:
+    """Held-out clips, the same for the same seed."""
+    rng = np.random.default_rng([TEST_SEED, 7, seed])
+    return [Shown(draw_scene(rng, test=True), rng) for _ in range(count)]
+
+
+def slots_of(caption: str) -> dict[str, str]:
+    """The slots a brief caption names, empty where it names none or not the words of the world."""
+    words = re.findall(r"[a-z]+", caption.lower())
+    named = next((word for word in words if word in SHAPES), "")
+    place = words.index(named) if named else 0
+    colour = words[place - 1] if place and words[place - 1] in COLOURS else ""
+    motion = next((name for name in MOTIONS if re.search(_MOTIONS[name], caption)), "")
+    backdrop = next((name for name, text in _BACKDROPS.items() if text in caption), "")
+    return {"object": named, "colour": colour, "motion": motion, "background": backdrop}
+
+
+def true_slots(scene: Scene) -> dict[str, str]:
+    thing = scene.things[0]
+    return {
+        "object": thing.shape,
+        "colour": thing.colour,
+        "motion": thing.motion,
+        "background": scene.backdrop,
+    }
+
+
+class Examination:
+    """A loaded teacher and the questions put to it."""
+
+    def __init__(self, model: str) -> None:
+        self.teacher = open_teacher(TeacherSettings(model=model, dtype="float32", device="cpu"))
+        self.teacher.setup()
+
+    def replies(self, requests: Sequence[Request]) -> list[dict[str, object] | None]:
+        """Values by request, None where the contract was not kept."""
+        answers = asyncio.run(ask(self.teacher, requests, repair=False))
+        return [
+            answers.found[request.id].value if request.id in answers.found else None
+            for request in requests
+        ]
+
+    def captions(
+        self, clips: Sequence[Shown], kind: str, jpegs: Sequence[tuple[bytes, ...]]
+    ) -> list[str]:
+        requests = [
+            Request(
+                str(number),
+                caption_turn(kind, clip.scene, clip.times).prompt,
+                shown,
+                caption_schema(1200),
+                max_tokens=96,
+            )
+            for number, (clip, shown) in enumerate(zip(clips, jpegs, strict=True))
+        ]
+        return [str(value["caption"]) if value else "" for value in self.replies(requests)]
+
+    def slots(self, clips: Sequence[Shown], jpegs: Sequence[tuple[bytes, ...]]) -> dict[str, float]:
+        """Share of brief captions that are right, per slot, and with all four right."""
+        told = [slots_of(caption) for caption in self.captions(clips, "brief", jpegs)]
+        rights = [
+            {slot: found[slot] == value for slot, value in true_slots(clip.scene).items()}
+            for found, clip in zip(told, clips, strict=True)
+        ]
+        shares = {slot: float(np.mean([right[slot] for right in rights])) for slot in SLOTS}
+        return shares | {"all four": float(np.mean([all(right.values()) for right in rights]))}
+
+    def detailed(self, clips: Sequence[Shown]) -> dict[str, float]:
+        """Share of detailed captions that are right word for word: first thing, whole."""
+        told = self.captions(clips, "dense", [clip.jpegs() for clip in clips])
+        right = [
+            caption_turn("dense", clip.scene, clip.times).reply == f'{{"caption":{_json(text)}}}'
+            for clip, text in zip(clips, told, strict=True)
+        ]
+        single = [
+            one for one, clip in zip(right, clips, strict=True) if len(clip.scene.things) == 1
+        ]
+        return {"word for word": float(np.mean(right)), "of one thing": float(np.mean(single))}
+
+    def judged(self, clips: Sequence[Shown], slot: str, seed: int = 3) -> float:
+        """Balanced accuracy on right captions and captions with `slot` changed."""
+        rng = np.random.default_rng([TEST_SEED, seed])
+        requests, wanted = [], []
+        for number, clip in enumerate(clips):
+            for match in ("yes", "no"):
+                scene = clip.scene if match == "yes" else altered(clip.scene, slot, rng)
+                prompt = judge_prompt(clip.times, paraphrase(scene, rng))
+                name = f"{number}/{match}"
+                requests.append(Request(name, prompt, clip.jpegs(), JUDGE_SCHEMA, max_tokens=64))
+                wanted.append(match)
+        right = {"yes": [], "no": []}  # type: dict[str, list[bool]]
+        for value, match in zip(self.replies(requests), wanted, strict=True):
+            right[match].append(bool(value) and value["match"] == match)  # type: ignore[index]
+        return float(np.mean([np.mean(right["yes"]), np.mean(right["no"])]))
+
+    def texts(self, clips: Sequence[Shown], kind: str, seed: int = 5) -> float:
+        """Share of text-only replies that are right to the letter: kind `qa` or `narration`."""
+        rng = np.random.default_rng([TEST_SEED, seed])
+        turns = [
+            qa_turn(clip.scene, paraphrase(clip.scene, rng))
+            if kind == "qa"
+            else narration_turn([clip.scene, clips[number - 1].scene], rng)
+            for number, clip in enumerate(clips)
+        ]
+        schema = QA_SCHEMA if kind == "qa" else events_schema(20, 200)
+        requests = [
+            Request(str(number), turn.prompt, (), schema, max_tokens=128)
+            for number, turn in enumerate(turns)
+        ]
+        from tasks import compact
+
+        return float(
+            np.mean(
+                [
+                    value is not None and compact(value) == turn.reply
+                    for value, turn in zip(self.replies(requests), turns, strict=True)
+                ]
+            )
+        )
+
+    def close(self) -> None:
+        self.teacher.close()
+
+
+def examine_teacher(model: str, count: int) -> dict[str, float]:
+    """All figures of the model card."""
+    clips = test_clips(count)
+    exam = Examination(model)
+    rng = np.random.default_rng(11)
+    straight = [clip.jpegs() for clip in clips]
+    figures = {f"caption {k}": v for k, v in exam.slots(clips, straight).items()}
+    scrambled = exam.slots(clips, [clip.jpegs(rng) for clip in clips])
+    figures |= {f"scrambled {k}": v for k, v in scrambled.items()}
+    swapped = exam.slots(clips, [*straight[1:], straight[0]])
+    figures |= {f"another clip {k}": v for k, v in swapped.items()}
+    figures |= {f"detailed {k}": v for k, v in exam.detailed(clips).items()}
+    figures |= {f"judge {slot}": exam.judged(clips, slot) for slot in SLOTS}
+    figures |= {f"text {kind}": exam.texts(clips, kind) for kind in ("qa", "narration")}
+    exam.close()
+    return figures
+
+
+def examine_encoder(model: str, count: int) -> dict[str, float]:
+    """Areas under the curve: right captions against another clip's, and with one slot changed."""
+    clips = test_clips(count)
+    rng = np.random.default_rng([TEST_SEED, 13])
+    encoder = open_encoder(EncoderSettings(model=model, device="cpu"))
+    encoder.setup()
+    pictures = np.stack([_pooled(encoder.images(clip.jpegs())) for clip in clips])
+    right = encoder.texts([paraphrase(clip.scene, rng) for clip in clips])
+    fits = (pictures * right).sum(1)
+    others = np.stack([(pictures * np.roll(right, shift, 0)).sum(1) for shift in range(1, 11)])
+    figures = {"random": area(fits, others.ravel())}
+    for slot in ("object", "colour", "background"):
+        wrong = [paraphrase(altered(clip.scene, slot, rng), rng) for clip in clips]
+        figures[slot] = area(fits, (pictures * encoder.texts(wrong)).sum(1))
+    noise = np.stack([_pooled(encoder.images(clip.jpegs(rng))) for clip in clips])
+    figures["random, scrambled"] = area(
+        (noise * right).sum(1), (noise * np.roll(right, 1, 0)).sum(1)
+    )
+    encoder.close()
+    return figures
+
+
+def area(right: NDArray[np.float32], wrong: NDArray[np.float32]) -> float:
+    """Area under the ROC curve: how often a right pair scores above a wrong one."""
+    order = np.sort(wrong)
+    below = np.searchsorted(order, right, "left") + np.searchsorted(order, right, "right")
+    return float(below.mean() / (2 * len(wrong)))
+
+
+def _pooled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    mean = pool(vectors)
+    assert mean is not None
+    return mean
+
+
+def _scrambled(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The picture's own bytes in random places, so that nothing but their mean is left."""
+    return rng.permutation(picture.ravel()).reshape(picture.shape)
+
+
+def _json(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+def report(figures: dict[str, float]) -> str:
+    return "\n".join(f"{name:32s} {value:.3f}" for name, value in figures.items())
+
+
+if __name__ == "__main__":
+    import sys
+
+    what, model, count = sys.argv[1], str(Path(sys.argv[2])), int(sys.argv[3])
+    examine = {"teacher": examine_teacher, "encoder": examine_encoder}[what]
+    print(report(examine(model, count)))
