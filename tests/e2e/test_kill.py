@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,8 @@ def test_twenty_kills_lose_and_double_nothing(
 ) -> None:
     expected, length = undisturbed
     assert len(expected) >= 2
-    killed = 0
-    for number, (name, moment) in enumerate(moments(length)):
+
+    def kill_and_go_on(number: int, name: str, moment: Moment) -> bool:
         out = tmp_path / str(number)
         out.mkdir()
         process = start(footage, out)
@@ -103,12 +104,33 @@ def test_twenty_kills_lose_and_double_nothing(
         while process.poll() is None and not moment(out, time.monotonic() - begin):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        killed = process.wait() == -signal.SIGKILL
         finish(start(footage, out))
         assert shards(out) == expected, f"killed: {name}"
         report = verify(Store.open(out))
         assert report.ok, f"killed: {name}: {report}"
+        return killed
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [
+            pool.submit(kill_and_go_on, number, name, moment)
+            for number, (name, moment) in enumerate(moments(length))
+        ]
+        killed = sum(done.result() for done in waiting)
     assert killed >= 18, "most runs must really have been killed"
+
+
+def test_an_interrupt_ends_cleanly_and_the_same_command_goes_on(
+    footage: Path, undisturbed: tuple[dict[str, str], float], tmp_path: Path
+) -> None:
+    process = start(footage, tmp_path)
+    while process.poll() is None and not seen("units/*/part-*")(tmp_path, 0):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"goes on from here" in errors
+    finish(start(footage, tmp_path))
+    assert shards(tmp_path) == undisturbed[0]
 
 
 @pytest.mark.ray
