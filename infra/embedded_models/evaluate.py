@@ -9,6 +9,7 @@ clip are shown, and captions with one slot changed are held against the clip.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from tasks import (  # fmt: skip
     SLOTS,
     altered,
     caption_turn,
+    compact,
     judge_prompt,
     narration_turn,
     paraphrase,
@@ -81,7 +83,7 @@ class Shown:
         )
 
 
-def test_clips(count: int, seed: int = 1) -> list[Shown]:
+def held_out_clips(count: int, seed: int = 1) -> list[Shown]:
     """Held-out clips, the same for the same seed."""
     rng = np.random.default_rng([TEST_SEED, 7, seed])
     return [Shown(draw_scene(rng, test=True), rng) for _ in range(count)]
@@ -190,8 +192,6 @@ class Examination:
             Request(str(number), turn.prompt, (), schema, max_tokens=128)
             for number, turn in enumerate(turns)
         ]
-        from tasks import compact
-
         return float(
             np.mean(
                 [
@@ -207,7 +207,7 @@ class Examination:
 
 def examine_teacher(model: str, count: int) -> dict[str, float]:
     """All figures of the model card."""
-    clips = test_clips(count)
+    clips = held_out_clips(count)
     exam = Examination(model)
     rng = np.random.default_rng(11)
     straight = [clip.jpegs() for clip in clips]
@@ -225,7 +225,7 @@ def examine_teacher(model: str, count: int) -> dict[str, float]:
 
 def examine_encoder(model: str, count: int) -> dict[str, float]:
     """Areas under the curve: right captions against another clip's, and with one slot changed."""
-    clips = test_clips(count)
+    clips = held_out_clips(count)
     rng = np.random.default_rng([TEST_SEED, 13])
     encoder = open_encoder(EncoderSettings(model=model, device="cpu"))
     encoder.setup()
@@ -264,8 +264,6 @@ def _scrambled(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
 
 
 def _json(text: str) -> str:
-    import json
-
     return json.dumps(text, ensure_ascii=False)
 
 
