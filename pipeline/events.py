@@ -35,6 +35,7 @@ class Summary:
     shards: int = 0
     shard_bytes: int = 0
     seconds: float = 0.0
+    teachers: list[dict[str, str | int | float]] = field(default_factory=list)  # bills by stage
 
     @property
     def ok(self) -> bool:

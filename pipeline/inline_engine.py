@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from clipmill.pipeline.parcel import Parcel
+from clipmill.pipeline.spending import OnePurse
 from clipmill.pipeline.worker import Job, Worker
 
 T = TypeVar("T")
@@ -27,7 +28,10 @@ class InlineEngine:
         workers: list[Worker] = []
         try:
             if parcels:
-                workers = [Worker(job, number) for number in range(len(job.plan.groups))]
+                purse = OnePurse(job.budget) if job.budget else None
+                workers = [
+                    Worker(job, number, purse=purse) for number in range(len(job.plan.groups))
+                ]
             for parcel in parcels:
                 yield from _through(workers, parcel)
         finally:

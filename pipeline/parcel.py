@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Failure, Part, Segment, Video
+from clipmill.stages.models.tab import Bill
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Lap:
     end: float
     segments: int
     worker: str
+    bills: tuple[Bill, ...] = ()  # what the stage asked of teachers
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Parcel:
     fresh: dict[str, frozenset[str]] = field(default_factory=dict)  # stage -> segments redone
     laps: list[Lap] = field(default_factory=list)
     receipt: Receipt | None = None
+    stopped: bool = False  # the budget ended before this part did: the run ends, the part waits
 
     def to_bytes(self) -> bytes:
         return pickle.dumps(self, protocol=pickle.HIGHEST_PROTOCOL)

@@ -9,6 +9,7 @@ ever, without a word, for an actor that can never start.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections import Counter
@@ -20,6 +21,7 @@ from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 
 from clipmill.pipeline.parcel import Parcel
 from clipmill.pipeline.plan import Group, Plan
+from clipmill.pipeline.spending import Budget
 from clipmill.pipeline.worker import Job, Worker
 from clipmill.schemas.errors import RecipeError
 
@@ -103,7 +105,8 @@ class _Actor:
     """A worker as Ray Data calls it: one row in, rows out."""
 
     def __init__(self, job: Job, number: int, book: Any) -> None:
-        self.worker = Worker(job, number, _Attempts(book))
+        purse = _Purse(book, job.budget) if job.budget else None
+        self.worker = Worker(job, number, _Attempts(book), purse)
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         done = self.worker.handle(Parcel.from_bytes(row["parcel"]))
@@ -111,10 +114,14 @@ class _Actor:
 
 
 class _Book:
-    """Attempts begun and not ended. It lives beside the workers, so it outlives each of them."""
+    """Attempts begun and not ended, and what was spent. It lives beside the workers, so it outlives
+    each of them.
+    """
 
     def __init__(self) -> None:
         self.open: Counter[str] = Counter()
+        self.tokens = 0
+        self.cost = 0.0
 
     def begin(self, work: str) -> int:
         self.open[work] += 1
@@ -122,6 +129,11 @@ class _Book:
 
     def end(self, work: str) -> None:
         del self.open[work]
+
+    def spend(self, tokens: int, cost: float) -> tuple[int, float]:
+        self.tokens += tokens
+        self.cost += cost
+        return self.tokens, self.cost
 
 
 class _Attempts:
@@ -133,6 +145,17 @@ class _Attempts:
 
     def end(self, work: str) -> None:
         ray.get(self.book.end.remote(work))
+
+
+class _Purse:
+    """The one purse of a run, as a worker sees it."""
+
+    def __init__(self, book: Any, budget: Budget) -> None:
+        self.book = book
+        self.budget = budget
+
+    def spend(self, tokens: int, cost: float) -> bool:
+        return not self.budget.spent(*ray.get(self.book.spend.remote(tokens, cost)))
 
 
 def placements(plan: Plan, cluster: dict[str, float]) -> list[dict[str, Any]]:
@@ -163,12 +186,16 @@ def _placement(group: Group, cluster: dict[str, float], scale: float) -> dict[st
             cure="lower memory_gb or use larger machines",
         )
     most = group.actors[1] if group.actors else _most(group, cluster)
-    parts = group.resources.parts
+    # A plain function may keep state between parts, a coroutine is written to be interleaved.
+    woven = all(inspect.iscoroutinefunction(link.stage.process) for link in group.links)
+    parts = group.resources.parts if woven else 1
     options: dict[str, Any] = {
         "compute": ActorPoolStrategy(
             min_size=least,
             max_size=max(least, most),
             max_tasks_in_flight_per_actor=2 * parts if parts > 1 else None,
+            # Without it all calls of an actor queue up behind one thread, whatever its concurrency.
+            enable_true_multi_threading=parts > 1,
         ),
         "num_cpus": group.resources.cpus * scale,
     }

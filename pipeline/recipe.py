@@ -39,6 +39,7 @@ from clipmill.pipeline.recipe_file import (
     read_recipe,
 )
 from clipmill.pipeline.registry import load_decision, load_stage, nearest
+from clipmill.pipeline.spending import Budget
 from clipmill.pipeline.typed_settings import find, models_in, validated
 from clipmill.pipeline.yaml_places import Document, Keys, plain
 from clipmill.schemas.profiles import Profile
@@ -58,6 +59,11 @@ class EngineSettings(BaseModel):
     """Megabytes of frames and sound one part may carry between stages."""
     attempts: int = Field(default=2, ge=1, le=20)
     """How often a part may crash or hang before its input is quarantined."""
+    budget: Budget = Budget()
+    """What the teachers of one run may use. A run that has used it stops with exit code 4, and the
+    same command goes on from there with the budget anew."""
+    keep_replies: bool = True
+    """Remember teachers' replies in the output, so that none is paid for twice."""
 
 
 class ResourceSettings(BaseModel):

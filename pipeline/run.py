@@ -24,7 +24,9 @@ from clipmill.pipeline.pack import pack
 from clipmill.pipeline.parcel import Parcel
 from clipmill.pipeline.plan import plan
 from clipmill.pipeline.recipe import Recipe
+from clipmill.pipeline.reply_cache import StoredReplies
 from clipmill.pipeline.reuse import Reuse
+from clipmill.pipeline.spending import Spending
 from clipmill.pipeline.store import Store
 from clipmill.pipeline.tables import compact, manifest
 from clipmill.pipeline.worker import Job
@@ -79,7 +81,8 @@ def run(
     store = Store.open(out)
     store.reserve(0)
     older = Reuse.of(reuse) if reuse else None
-    with Lease.acquire(store, uuid.uuid4().hex[:12], take_over=take_over) as lease:
+    name = uuid.uuid4().hex[:12]
+    with Lease.acquire(store, name, take_over=take_over) as lease:
         claim(store, plan_)
         ledger = Ledger(store, plan_.final, lease.check)
         videos = _inputs(recipe, source, limit, tell)
@@ -93,9 +96,22 @@ def run(
             )
         _remember(store, recipe, source, limit)
         with _engine(engine, address) as carrier:
-            job = Job(plan_, store, lease.fence, older)
-            _annotate(carrier, job, parcels, len(videos), lease, tell)
+            replies = StoredReplies(store, older.store if older else None)
+            job = Job(
+                plan_,
+                store,
+                lease.fence,
+                older,
+                replies if recipe.engine.keep_replies else None,
+                recipe.engine.budget if recipe.engine.budget.limited else None,
+            )
+            spending = Spending()
+            try:
+                _annotate(carrier, job, parcels, len(videos), lease, spending, tell)
+            finally:
+                spending.keep(store, name)
             summary = _finish(carrier, recipe, ledger, videos, lease.fence, repack, tell)
+    summary.teachers = spending.rows()
     summary.seconds = time.monotonic() - start
     tell(Event("done"))
     return summary
@@ -172,14 +188,25 @@ def _engine(name: str, address: str | None) -> Iterator[Engine]:
 
 
 def _annotate(
-    engine: Engine, job: Job, parcels: list[Parcel], total: int, lease: Lease, tell: Listener
+    engine: Engine,
+    job: Job,
+    parcels: list[Parcel],
+    total: int,
+    lease: Lease,
+    spending: Spending,
+    tell: Listener,
 ) -> None:
     done = total - len(parcels)
     left = {parcel.key: -1 for parcel in parcels}  # parts still to come, -1 = not known yet
+    stopped = False
     tell(Event("annotate", done=done, total=total))
     for parcel in engine.stream(job, parcels):
         lease.check()
         job.store.reserve(0)
+        spending.add(parcel.laps)
+        stopped = parcel.stopped
+        if stopped:
+            break
         receipt = parcel.receipt
         assert receipt is not None
         if receipt.part is None:
@@ -193,6 +220,8 @@ def _annotate(
                 del left[parcel.key]
         done = total - len(left)
         tell(Event("annotate", "", done, total, receipt, tuple(parcel.laps)))
+    if stopped and job.budget is not None:
+        raise spending.exhausted(job.budget, done, total)
 
 
 def _finish(

@@ -23,11 +23,14 @@ from clipmill.pipeline.lease import Fence
 from clipmill.pipeline.ledger import Ledger
 from clipmill.pipeline.parcel import Lap, Parcel, Receipt, divide
 from clipmill.pipeline.plan import Link, Plan
+from clipmill.pipeline.reply_cache import StoredReplies
 from clipmill.pipeline.reuse import Reuse
 from clipmill.pipeline.selection import Selection, select
+from clipmill.pipeline.spending import Budget
 from clipmill.pipeline.store import Store
 from clipmill.pipeline.tokens import forget
 from clipmill.schemas.errors import (
+    BudgetSpent,
     ClipmillError,
     DecoderLost,
     LeaseLost,
@@ -38,6 +41,7 @@ from clipmill.schemas.errors import (
 )
 from clipmill.schemas.records import Failure, Part, Segment, Step
 from clipmill.stages.media.source import content
+from clipmill.stages.models.tab import Purse, Tab, open_tab
 from clipmill.stages.stage import IN_FLIGHT
 
 
@@ -59,6 +63,8 @@ class Job:
     store: Store
     fence: Fence | None = None
     reuse: Reuse | None = None
+    replies: StoredReplies | None = None
+    budget: Budget | None = None
 
 
 class Worker:
@@ -68,8 +74,11 @@ class Worker:
     time limit is ended with the process, and the attempt counts.
     """
 
-    def __init__(self, job: Job, group: int, attempts: Attempts | None = None) -> None:
+    def __init__(
+        self, job: Job, group: int, attempts: Attempts | None = None, purse: Purse | None = None
+    ) -> None:
         self.job = job
+        self.purse = purse
         self.plan = job.plan
         self.first = group == 0
         self.group = job.plan.groups[group]
@@ -106,10 +115,14 @@ class Worker:
             message = f"its worker died or hung {lost} times"
             return [self._fail(parcel, "quarantined", "worker_lost", message, lost)]
         for attempt in range(lost + 1, self.plan.attempts + 1):
+            tried = Parcel.from_bytes(untouched)
+            tried.laps = parcel.laps  # what a failed attempt has cost is on the account too
             try:
-                return self._forward(self._work(Parcel.from_bytes(untouched)))
+                return self._forward(self._work(tried))
             except (LeaseLost, NoSpace):
                 raise  # the run cannot go on, and nothing is wrong with this input
+            except BudgetSpent:
+                return [Parcel(parcel.key, None, laps=parcel.laps, stopped=True)]
             except DecoderLost as error:
                 if attempt == self.plan.attempts:
                     return [self._fail(parcel, "quarantined", error.kind, error.message, attempt)]
@@ -133,16 +146,25 @@ class Worker:
             if selection is None:
                 continue
             start = time.time()
-            if selection.ids or selection.whole:
-                self._apply(link, part, selection)
+            with open_tab(self.job.replies, self.purse) as tab:
+                try:
+                    if selection.ids or selection.whole:
+                        self._apply(link, part, selection)
+                except BaseException:
+                    if tab.bills:
+                        parcel.laps.append(self._lap(link, start, 0, tab))
+                    raise
             if not link.adds & IN_FLIGHT:
                 _note_step(part, link, selection)
             if selection.ids and not selection.whole:
                 parcel.fresh[link.name] = selection.ids
             self._check_size(part)
-            parcel.laps.append(Lap(link.name, start, time.time(), len(selection.ids), self.name))
+            parcel.laps.append(self._lap(link, start, len(selection.ids), tab))
         self._drop_frames(part)
         return parcel
+
+    def _lap(self, link: Link, start: float, segments: int, tab: Tab) -> Lap:
+        return Lap(link.name, start, time.time(), segments, self.name, tuple(tab.bills.values()))
 
     def _open(self, parcel: Parcel, part: Part) -> None:
         """Meet an input for the first time in this run; take up what a store has of it."""

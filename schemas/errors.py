@@ -17,7 +17,8 @@
     |   |-- LeaseLost      another run took the output over
     |   |-- NoSpace        the disk is (nearly) full
     |   `-- Conflict       the output holds work of another recipe, or the input changed
-    `-- AccountingError    inputs and outcomes do not add up
+    |-- AccountingError    inputs and outcomes do not add up
+    `-- BudgetSpent        the teachers have used what the run may use
 
 A message says what happened, `input` and `stage` say where, `cure` says what to do about it.
 """
@@ -156,3 +157,9 @@ class Conflict(StoreError):
 
 class AccountingError(ClipmillError):
     kind = "accounting"
+
+
+class BudgetSpent(ClipmillError):
+    """Ends the run, never an input: what is not asked yet is left for the next run."""
+
+    kind = "budget"

@@ -6,6 +6,7 @@ import unicodedata
 
 from clipmill.schemas.errors import (
     AccountingError,
+    BudgetSpent,
     ClipmillError,
     InputError,
     MissingExtra,
@@ -16,12 +17,13 @@ from clipmill.schemas.errors import (
 SOME_FAILED = 1
 BAD_USAGE = 2
 BAD_STORE = 3
+OVER_BUDGET = 4
 INTERRUPTED = 130
 
 EXIT_CODES = """\
 Exit codes: 0 all is well; 1 some inputs failed, or a check found something wrong; 2 the command or
 the recipe cannot be run as written; 3 the output store, its lease or its accounting is at fault;
-130 interrupted.
+4 the budget of the teachers is spent, and the same command goes on; 130 interrupted.
 """
 
 
@@ -29,6 +31,8 @@ def exit_code(error: ClipmillError) -> int:
     """The exit code an error stands for."""
     if isinstance(error, StoreError | AccountingError):
         return BAD_STORE
+    if isinstance(error, BudgetSpent):
+        return OVER_BUDGET
     if isinstance(error, RecipeError | InputError | MissingExtra):
         return BAD_USAGE
     return SOME_FAILED

@@ -172,6 +172,8 @@ def print_summary(summary: Summary) -> None:
             table.add_row("", f"{len(ranked) - _SHOWN} more reasons: clipmill stats {summary.out}")
     if summary.damaged:
         table.add_row("damaged", f"{summary.damaged} inputs used up to their damage")
+    for row in summary.teachers:
+        table.add_row("teacher", _billed(row))
     table.add_row("shards", f"{summary.shards} files, {_size(summary.shard_bytes)}")
     table.add_row("time", f"{summary.seconds:.1f} s")
     table.add_row("output", Text(summary.out))
@@ -183,6 +185,17 @@ def print_summary(summary: Summary) -> None:
 def _counted(counts: dict[str, int]) -> Text:
     parts = [f"{count} {state}" for state, count in counts.items() if count]
     return Text(f"{sum(counts.values())}: {', '.join(parts)}" if parts else "none")
+
+
+def _billed(row: dict[str, str | int | float]) -> Text:
+    """One stage's bill of one teacher; what is nothing is left out."""
+    named = ("cached", "repaired", "rejected", "retries")
+    parts = [f"{row['stage']}: {row['requests']} requests to {row['teacher']}"]
+    parts += [f"{row[name]} {name}" for name in named if row[name]]
+    parts.append(f"{row['prompt_tokens']} + {row['completion_tokens']} tokens")
+    if row["cost"]:
+        parts.append(f"cost {row['cost']:.4g}")
+    return Text(", ".join(parts))
 
 
 def _size(size: float) -> str:

@@ -31,7 +31,7 @@ from clipmill.schemas.records import Segment
 from clipmill.stages.models.prompts import load_prompt
 from clipmill.stages.models.replies import match
 from clipmill.stages.models.reply_cache import Remembered, ReplyCache, reply_key
-from clipmill.stages.models.tab import Bill, current_tab
+from clipmill.stages.models.tab import Bill, afford, current_tab, pay
 from clipmill.stages.models.teacher import Reply, Request, Teacher, Usage
 
 Check = Callable[[str, Any], str | None]
@@ -136,8 +136,13 @@ class _Visit:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             seconds=seconds,
-            cost=self.teacher.settings.prices.of(usage.prompt_tokens, usage.completion_tokens),
+            cost=self._cost(usage),
         )
+
+    def _cost(self, usage: Usage) -> float:
+        if current_tab() is None:
+            return 0.0
+        return self.teacher.settings.prices.of(usage.prompt_tokens, usage.completion_tokens)
 
     def in_order(self, requests: Sequence[Request]) -> Answers:
         """The answers in the order of the requests, however they came."""
@@ -157,6 +162,7 @@ class _Visit:
         """
         if not requests:
             return {}
+        await afford()
         matched = match(requests, await self.teacher.ask(requests))
         self.answers.foreign += matched.foreign
         refused: dict[str, Refused] = {}
@@ -167,6 +173,7 @@ class _Visit:
                 refused[name] = Refused(matched.rejected[request.id], "")
                 continue
             self.answers.usage += reply.usage
+            await pay(reply.usage.tokens, self._cost(reply.usage))
             self.retries += reply.tries - 1
             try:
                 value = self._value(name, reply, request.schema)

@@ -35,6 +35,7 @@ import aiohttp
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.own_loop import OwnLoop
+from clipmill.stages.models.tab import afford
 from clipmill.stages.models.teacher import Finish, Reply, Request, TeacherSettings, Usage
 
 T = TypeVar("T")
@@ -141,6 +142,7 @@ class OpenAITeacher:
 
     async def _one(self, request: Request) -> Reply:
         async with self._slots:
+            await afford()
             begun = time.monotonic()
             # Encoded once it is its turn: what waits holds frames, not a second copy of them.
             body = json.dumps(self._body(request)).encode()

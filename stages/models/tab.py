@@ -1,4 +1,4 @@
-"""What a part's questions to teachers cost, and where replies to them are remembered.
+"""What a part's questions to teachers cost, who pays, and where replies to them are remembered.
 
 The engine opens a tab around each stage's work on a part, and `contract.ask` writes on it. It is
 found through the context of the task and not handed from hand to hand, so that no stage can forget
@@ -8,11 +8,14 @@ Without an engine (a notebook, a test) there is no tab, and nothing is counted o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
+from typing import Protocol
 
+from clipmill.schemas.errors import BudgetSpent
 from clipmill.stages.models.reply_cache import ReplyCache
 
 
@@ -45,11 +48,19 @@ class Bill:
         return replace(self, **sums)
 
 
+class Purse(Protocol):
+    """What all workers of a run may spend together. Called from several threads at once."""
+
+    def spend(self, tokens: int, cost: float) -> bool:
+        """Take from it; whether anything is left."""
+
+
 @dataclass(slots=True)
 class Tab:
-    """Bills by teacher, and the cache; shared by all tasks of one part's work."""
+    """Bills by teacher, the cache and the purse; shared by all tasks of one part's work."""
 
     cache: ReplyCache | None = None
+    purse: Purse | None = None
     bills: dict[str, Bill] = field(default_factory=dict)
 
     def add(self, bill: Bill) -> None:
@@ -61,9 +72,9 @@ _TAB: ContextVar[Tab | None] = ContextVar("tab", default=None)
 
 
 @contextmanager
-def open_tab(cache: ReplyCache | None = None) -> Iterator[Tab]:
+def open_tab(cache: ReplyCache | None = None, purse: Purse | None = None) -> Iterator[Tab]:
     """While the block lasts, what it and its tasks ask of teachers goes on this tab."""
-    tab = Tab(cache)
+    tab = Tab(cache, purse)
     token = _TAB.set(tab)
     try:
         yield tab
@@ -74,3 +85,21 @@ def open_tab(cache: ReplyCache | None = None) -> Iterator[Tab]:
 def current_tab() -> Tab | None:
     """The tab of the work going on; None where nobody keeps one."""
     return _TAB.get()
+
+
+async def afford() -> None:
+    """Raises BudgetSpent where nothing is left to spend. Asked before every request, and where
+    requests wait for a slot once more when their turn has come, for the line may be long.
+    """
+    tab = _TAB.get()
+    if tab is None or tab.purse is None:
+        return
+    if not await asyncio.to_thread(tab.purse.spend, 0, 0.0):
+        raise BudgetSpent("the budget is spent", cure="raise engine.budget")
+
+
+async def pay(tokens: int, cost: float) -> None:
+    """Take what a reply has cost from the purse."""
+    tab = _TAB.get()
+    if tab is not None and tab.purse is not None:
+        await asyncio.to_thread(tab.purse.spend, tokens, cost)

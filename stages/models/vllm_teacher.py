@@ -22,6 +22,7 @@ from clipmill.schemas.errors import ModelError
 from clipmill.stages.models.chat import Chat, end_tokens, picture
 from clipmill.stages.models.identity import ModelIdentity, local_folder
 from clipmill.stages.models.own_loop import OwnLoop
+from clipmill.stages.models.tab import afford
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
 
@@ -124,6 +125,7 @@ class VllmTeacher:
 
         try:
             async with self._slots:
+                await afford()
                 pictures = [await asyncio.to_thread(picture, data) for data in request.images]
                 if pictures and not self._chat.sees:
                     raise ModelError(

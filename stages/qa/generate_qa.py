@@ -67,7 +67,11 @@ class GenerateQa(Stage[Settings]):
         super().__init__(settings)
         # Expensive or not is a matter of `by`; the engine asks the stage it will run.
         if settings.by == "teacher":
-            vars(self).update(teacher=True, own_actor=True)
+            vars(self).update(
+                teacher=True,
+                own_actor=True,
+                resources=settings.teacher.resources(self.resources),
+            )
 
     def reads(self) -> frozenset[str]:
         texts = {"asr", "ocr"}
@@ -85,7 +89,7 @@ class GenerateQa(Stage[Settings]):
     def requires(self) -> dict[str, str]:
         if self.settings.by == "template":
             return {}
-        return {"torch": "models", "transformers": "models", "llguidance": "models"}
+        return self.settings.teacher.requires()
 
     def identity(self) -> dict[str, Any]:
         own = super().identity()

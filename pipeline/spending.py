@@ -1,0 +1,96 @@
+"""What the teachers of a run use, by stage and model, and the budget that ends a run.
+
+The budget is taken from reply by reply, by all workers from one purse, so a run stops with only
+those requests on top that were under way at that moment. It counts one run: the next run of the
+same command has the budget again and begins where this one stopped, and replies that were paid for
+are in the cache. The ledger of each run stays in the output as `usage/<run>.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from threading import Lock
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clipmill.pipeline.parcel import Lap
+from clipmill.pipeline.store import Store
+from clipmill.schemas.errors import BudgetSpent
+from clipmill.stages.models.tab import Bill
+
+
+class Budget(BaseModel):
+    """What the teachers of one run may use; nothing written is no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    tokens: int | None = Field(default=None, ge=1)
+    """Tokens read and written, all teachers together."""
+    cost: float | None = Field(default=None, gt=0)
+    """Money, in the currency of the teachers' `prices`."""
+
+    @property
+    def limited(self) -> bool:
+        return self.tokens is not None or self.cost is not None
+
+    def spent(self, tokens: int, cost: float) -> bool:
+        return (self.tokens is not None and tokens >= self.tokens) or (
+            self.cost is not None and cost >= self.cost
+        )
+
+
+class OnePurse:
+    """A purse for workers of one process."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.tokens = 0
+        self.cost = 0.0
+        self._lock = Lock()
+
+    def spend(self, tokens: int, cost: float) -> bool:
+        with self._lock:
+            self.tokens += tokens
+            self.cost += cost
+            return not self.budget.spent(self.tokens, self.cost)
+
+
+@dataclass(slots=True)
+class Spending:
+    """The bills of a run so far, by stage and teacher."""
+
+    bills: dict[tuple[str, str], Bill] = field(default_factory=dict)
+
+    def add(self, laps: Iterable[Lap]) -> None:
+        for lap in laps:
+            for bill in lap.bills:
+                key = (lap.stage, bill.teacher)
+                self.bills[key] = self.bills[key] + bill if key in self.bills else bill
+
+    @property
+    def tokens(self) -> int:
+        return sum(bill.tokens for bill in self.bills.values())
+
+    @property
+    def cost(self) -> float:
+        return sum(bill.cost for bill in self.bills.values())
+
+    def rows(self) -> list[dict[str, str | int | float]]:
+        """One row per stage and teacher, for summaries and files."""
+        return [{"stage": stage, **asdict(bill)} for (stage, _), bill in sorted(self.bills.items())]
+
+    def keep(self, store: Store, run: str) -> None:
+        """Write the ledger of this run; called now and then, and at the end."""
+        if self.bills:
+            store.put(f"usage/{run}.json", json.dumps(self.rows(), indent=1).encode())
+
+    def exhausted(self, budget: Budget, done: int, total: int) -> BudgetSpent:
+        limits = [f"{budget.tokens:,} tokens"] if budget.tokens is not None else []
+        limits += [f"{budget.cost:g} in money"] if budget.cost is not None else []
+        return BudgetSpent(
+            f"the budget of {' or '.join(limits)} is spent; "
+            f"{done} of {total} inputs are done, and nothing is packed",
+            cure="run the same command again to go on with a fresh budget, or raise engine.budget",
+        )
