@@ -57,7 +57,8 @@ def _mixture(frames: Floats, least: float, most: float, mixture: float) -> tuple
     unexplained = np.abs(rest[1:-1]).mean((1, 2)) / size
     if np.diff(shares).min() < -0.05 or unexplained.max() > mixture:
         return None
-    blocks = block_distance(start.astype(np.uint8), end.astype(np.uint8))
+    # A slow pan is a mixture too, as long as it moves less than the detail is wide: look closely.
+    blocks = block_distance(start.astype(np.uint8), end.astype(np.uint8), stride=1)
     if np.median(blocks) < most or blocks.mean() < least or _same_scene(start, end):
         return None
     inner = np.flatnonzero((shares > 0.05) & (shares < 0.95))

@@ -53,7 +53,7 @@ class Tuning:
     """Difference of the median block: a caption that pops up changes fewer blocks."""
     gap_s: float = 0.2
     """Shortest shot; of two cuts closer together the stronger one stays."""
-    mixture: float = 0.3
+    mixture: float = 0.2
     """Largest share of the change that mixing the two ends may leave unexplained."""
 
 

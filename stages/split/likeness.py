@@ -29,12 +29,12 @@ def neighbour_change(pictures: Pictures) -> Floats:
     return change
 
 
-def block_distance(before: Pictures, after: Pictures) -> Floats:
+def block_distance(before: Pictures, after: Pictures, stride: int = STRIDE) -> Floats:
     """(6, 8): smallest mean difference of each block of `after` to `before` within `REACH`."""
     import cv2
 
     padded = cv2.copyMakeBorder(before, REACH, REACH, REACH, REACH, cv2.BORDER_REPLICATE)
-    moved = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT, WIDTH))[::STRIDE, ::STRIDE]
+    moved = np.lib.stride_tricks.sliding_window_view(padded, (HEIGHT, WIDTH))[::stride, ::stride]
     tall = np.ascontiguousarray(moved).reshape(-1, WIDTH)
     shifts = len(tall) // HEIGHT
     difference = cv2.absdiff(tall, np.tile(after, (shifts, 1))).astype(np.float32)
