@@ -24,8 +24,11 @@ __all__ = ["ClipMedia", "CutClip", "Settings"]
 
 
 class Settings(StageSettings):
-    mode: Literal["encode"] = "encode"
-    """How clips are made: every frame encoded anew."""
+    mode: Literal["smart", "encode", "copy"] = "encode"
+    """How clips are made. `encode`: every frame anew, all clips alike. `smart`: packets are copied,
+    the ends of clips encoded, exact in all readers. `copy`: packets are copied and an edit list
+    hides the rest, exact in readers that follow edit lists. Where a source does not allow the way
+    asked for, its clips are encoded and their manifest says "encode: REASON"."""
     crf: int = Field(default=23, ge=0, le=51)
     """Constant rate factor of x264: lower is better and larger."""
     preset: Literal[
@@ -78,6 +81,7 @@ class CutClip:
         settings = self.settings
         folder.mkdir(parents=True, exist_ok=True)
         encoding = Encoding(
+            mode=settings.mode,
             crf=settings.crf,
             preset=settings.preset,
             height=settings.height,

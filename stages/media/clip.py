@@ -1,0 +1,132 @@
+"""What the ways of cutting share: how a clip is made, what it must hold, what came out.
+
+A clip's truth is a list of ticks on its source's picture clock and a few pictures taken from the
+source by our own decoding. Every way of cutting is measured against that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from clipmill.schemas.errors import Damaged
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.audio import Samples, audio, has_audio
+from clipmill.stages.media.frames import Picture
+from clipmill.stages.media.limits import Limits
+
+Mode = Literal["smart", "encode", "copy"]
+
+_AUDIO_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How clips are made."""
+
+    mode: Mode = "encode"
+    crf: int = 23
+    preset: str = "veryfast"
+    height: int | None = None
+    fps: float | None = None
+    audio: bool = True
+    audio_kbps: int = 128
+    ffmpeg: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipMedia:
+    """A clip that has been cut and checked.
+
+    `mode` says how it was made; "encode: REASON" where another way was asked for and not taken.
+    """
+
+    path: Path
+    frames: int
+    fps: float
+    width: int
+    height: int
+    seconds: float
+    audio: bool
+    mode: str
+    readers: str  # who shows exactly these frames: "all", or "editlist" for readers of edit lists
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A clip to cut: its frames' ticks, running numbers, and small pictures of some of them."""
+
+    key: str
+    first: int  # tick on the picture's clock
+    end: int
+    ticks: list[int] = field(default_factory=list)
+    numbers: tuple[int, int] = (0, 0)  # of the first and last frame in the file; unknown is 0, 0
+    thumbs: dict[int, Picture] = field(default_factory=dict)  # by place in `ticks`
+
+    def times(self, probe: Probe) -> tuple[Fraction, Fraction]:
+        """Presentation times of the first frame and of the clip's end."""
+        clock = probe.picture.clock
+        end = min(self.end, probe.picture.end or self.end)
+        start = max(self.first, self.ticks[0])
+        return clock.exact(start), clock.exact(max(end, start + 1))
+
+    def media(
+        self, path: Path, probe: Probe, clip: Probe, frames: int, mode: str, readers: str = "all"
+    ) -> ClipMedia:
+        """The facts of the finished clip, whose own probe is `clip`."""
+        start, end = self.times(probe)
+        seconds = float(end - start)
+        return ClipMedia(
+            path=path,
+            frames=frames,
+            fps=frames / seconds if seconds else 0.0,
+            width=clip.picture.width or 0,
+            height=clip.picture.height or 0,
+            seconds=seconds,
+            audio=has_audio(clip),
+            mode=mode,
+            readers=readers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A clip's sound, int16 of shape (n,) or (n, 2), from its first frame to its end."""
+
+    rate: int
+    channels: Literal[1, 2]
+    chunks: Iterator[Samples]
+
+
+def sound_of(
+    source: Path, probe: Probe, item: Wanted, encoding: Encoding, limits: Limits
+) -> Sound | None:
+    """The sound a clip gets: the first track, exact to the sample; None where there is none."""
+    if not encoding.audio or not has_audio(probe):
+        return None
+    track = probe.sound[0]
+    rate = track.sample_rate if track.sample_rate in _AUDIO_RATES else 48_000
+    channels: Literal[1, 2] = 2 if (track.channels or 1) > 1 else 1
+    start, end = item.times(probe)
+    chunks = audio(
+        source,
+        probe,
+        rate=rate or 48_000,
+        start_s=float(start),
+        end_s=float(end),
+        channels=channels,
+        limits=limits,
+    )
+    return Sound(rate or 48_000, channels, chunks)
+
+
+def inexact(item: Wanted, source: Path, what: str) -> Damaged:
+    """The error of a clip that is not what its span holds."""
+    return Damaged(
+        f"clip {item.key} is not what its span holds: {what}",
+        cure="the source is damaged or its timestamps are wrong; remux it, or leave it out",
+        input=source.name,
+    )

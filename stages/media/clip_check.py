@@ -1,0 +1,166 @@
+"""Whether a clip is what its span holds, judged by reading it back.
+
+No clip is trusted, not even one whose encoder reported success. Every clip is opened again, its
+frames are counted and timed, and pictures of it are compared with pictures that our own decoding
+took from the source. First, middle and last are enough to notice a wrong span, a lost or doubled
+frame, a wrong turn or a broken encoder; packets that were copied are compared byte by byte instead,
+which is stronger and costs nothing.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipmill.schemas.errors import MediaError
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact
+from clipmill.stages.media.coded import Unclear, index, pick, shown
+from clipmill.stages.media.frames import Picture, decode_from, to_array
+from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.probe import probe as read
+
+_THUMB = 32  # width of the pictures that are compared
+_TOLERANCE = 12.0  # mean difference of two pictures in gray levels; neighbours of a cut are at 30+
+HDR = ("smpte2084", "arib-std-b67")
+
+
+def thumb(frame: Any, probe: Probe) -> Picture:
+    """A small upright picture of a frame."""
+    return to_array(frame, probe.picture, _THUMB)
+
+
+def survey(source: Path, probe: Probe, items: list[Wanted], limits: Limits) -> None:
+    """Fill in what the source holds in each span, by decoding all of it.
+
+    Where no frame starts inside a span (a slide that stands for a minute) the one on screen counts.
+    """
+    begin = min(item.first for item in items)
+    end = max(item.end for item in items)
+    before: dict[str, tuple[int, int, Any]] = {}
+    for item in items:
+        item.ticks, item.thumbs = [], {}
+    for number, (tick, frame) in enumerate(decode_from(source, probe, begin, limits)):
+        if tick >= end:
+            break
+        small = None
+        for item in items:
+            if item.first <= tick < item.end:
+                small = thumb(frame, probe) if small is None else small
+                _add(item, number, tick, small)
+            elif tick < item.first:
+                before[item.key] = (number, tick, frame)
+    for item in items:
+        if not item.ticks and item.key in before:
+            number, tick, frame = before[item.key]
+            _add(item, number, tick, thumb(frame, probe))
+        if not item.ticks:
+            raise MediaError(
+                f"clip {item.key}: not one frame decodes inside its span",
+                cure="probe with strict: true to refuse damaged files",
+                input=source.name,
+            )
+
+
+def _add(item: Wanted, number: int, tick: int, small: Picture) -> None:
+    item.numbers = (item.numbers[0] if item.ticks else number, number)
+    item.thumbs[len(item.ticks)] = small
+    item.ticks.append(tick)
+
+
+def glance(source: Path, probe: Probe, items: list[Wanted], limits: Limits) -> None:
+    """The same from packets, decoding three frames of each span. Raises `Unclear`."""
+    if probe.damaged or not probe.picture.seekable:
+        raise Unclear("a damaged file or one without an index")
+    begin = min(item.first for item in items)
+    found = index(source, probe, begin, max(item.end for item in items))
+    for item in items:
+        item.ticks, item.thumbs = shown(found, item.first, item.end), {}
+        if not item.ticks:
+            raise Unclear("a span in which no frame starts")
+    wanted = {item.ticks[place] for item in items for place in _places(len(item.ticks))}
+    small = {t: thumb(frame, probe) for t, frame in pick(source, probe, found, wanted, limits)}
+    for item in items:
+        item.thumbs = {place: small[item.ticks[place]] for place in _places(len(item.ticks))}
+
+
+def _places(count: int) -> list[int]:
+    return sorted({0, count // 2, count - 1})
+
+
+def check(
+    path: Path,
+    source: Path,
+    probe: Probe,
+    item: Wanted,
+    encoding: Encoding,
+    limits: Limits,
+    mode: str,
+) -> ClipMedia:
+    """The clip as it can be read back, or `Damaged` where it is not what was asked for."""
+    try:
+        return _checked(path, source, probe, item, encoding, limits, mode)
+    except Unclear as reason:
+        raise inexact(item, source, str(reason)) from reason
+
+
+def _checked(
+    path: Path,
+    source: Path,
+    probe: Probe,
+    item: Wanted,
+    encoding: Encoding,
+    limits: Limits,
+    mode: str,
+) -> ClipMedia:
+    clip = read(path, limits, count_frames=False)
+    found = index(path, clip, None, None)
+    ticks = shown(found, min(c.tick for c in found), max(c.tick for c in found) + 1)
+    start, end = item.times(probe)
+    count = len(ticks)
+    if encoding.fps:
+        expected = max(1, round((end - start) * Fraction(encoding.fps)))
+        wrong = abs(count - expected) > 1
+    else:
+        expected = len(item.ticks)
+        wrong = count != expected
+    if wrong:
+        raise inexact(item, source, f"{count} frames instead of {expected}")
+    places = _places(count)
+    pictures = pick(path, clip, found, [ticks[place] for place in places], limits)
+    clock, own = probe.picture.clock, clip.picture.clock
+    for place, (_, frame) in zip(places, pictures, strict=True):
+        at = own.exact(ticks[place]) - own.exact(ticks[0])
+        nearest = _nearest(item, probe, start + at) if encoding.fps else place
+        around = range(nearest - 1, nearest + 2) if encoding.fps else [nearest]
+        same = [item.thumbs[n] for n in around if n in item.thumbs]
+        apart = min(distance(thumb(frame, clip), other, probe) for other in same)
+        if apart > _TOLERANCE:
+            raise inexact(item, source, f"frame {place} differs by {apart:.0f} gray levels")
+        late = abs(at - clock.exact(item.ticks[nearest]) + clock.exact(item.ticks[0]))
+        if not encoding.fps and probe.picture.seekable and late > Fraction(own.num, own.den):
+            raise inexact(item, source, f"frame {place} is {float(late):.4f} s off")
+    return item.media(path, probe, clip, count, mode)
+
+
+def _nearest(item: Wanted, probe: Probe, at: Fraction) -> int:
+    clock = probe.picture.clock
+    return min(range(len(item.ticks)), key=lambda n: abs(clock.exact(item.ticks[n]) - at))
+
+
+def distance(small: Picture, other: Picture, probe: Probe) -> float:
+    """Mean difference in gray levels; of HDR only how bright and dark lie, tone mapping aside."""
+    height = min(len(small), len(other))  # the even size of clips may cost a row
+    left, right = (part[:height].astype(np.float64) for part in (small, other))
+    if probe.picture.transfer in HDR:
+        left, right = (part.mean(axis=2).argsort(axis=None).argsort() for part in (left, right))
+        return float(np.abs(left - right).mean() * 64 / left.size)
+    return float(np.abs(left - right).mean())
+
+
+def alike(small: Picture, other: Picture, probe: Probe) -> bool:
+    """Whether two small pictures show the same frame."""
+    return distance(small, other, probe) <= _TOLERANCE

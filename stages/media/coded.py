@@ -1,0 +1,162 @@
+"""The packets of a picture as a list, and single frames decoded with as little as they need.
+
+Which frames a span holds can be read from packets at one twentieth of a decode, and a few frames
+of a span need only what they refer to: from the key frame before each to the frame itself, other
+frames that nothing refers to left out. What comes out are true pictures (the loop filter stays
+on), so they may be compared and encoded. Only for containers in which packets have true
+presentation times; damage goes unseen here, so callers compare what they got with what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import av
+
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.decode import Decoding, open_input
+from clipmill.stages.media.h264 import IDR, NotH264, kind, units
+from clipmill.stages.media.limits import Limits
+
+
+class Unclear(Exception):
+    """The packets do not say which frames there are; decode instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """One packet. `clean` means that nothing behind it refers to anything before it."""
+
+    tick: int
+    key: bool
+    clean: bool
+    hidden: bool  # decoded but not shown, by an edit list
+    digest: bytes
+
+
+def packets(
+    path: Path, probe: Probe, first: int | None, end: int | None, length_size: int = 0
+) -> Iterator[tuple[Coded, Any]]:
+    """(facts, packet) in decoding order, from a key frame at or before tick `first`.
+
+    They end with the first packet from which on all are shown at or after `end`. `length_size` is
+    that of H.264's units and lets clean points be told from other key frames; 0 takes every key
+    frame for clean. Raises `Unclear` where a packet has no time, or parameter sets change.
+    """
+    with open_input(path) as container:
+        stream = container.streams[probe.picture.index]
+        if first is not None and first > (probe.picture.first or 0):
+            with suppress(OSError):  # a broken index: from the start
+                container.seek(first, stream=stream, backward=True)
+        try:
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                if packet.pts is None or packet.is_corrupt:
+                    raise Unclear("packets without times")
+                if packet.has_sidedata("new_extradata"):
+                    raise Unclear("changing parameter sets")
+                if end is not None and packet.dts is not None and packet.dts >= end:
+                    return
+                coded = _coded(packet, length_size)
+                if end is not None and coded.clean and coded.tick >= end:
+                    return
+                yield coded, packet
+        except (av.FFmpegError, NotH264) as error:
+            raise Unclear("damaged packets") from error
+
+
+def _coded(packet: Any, length_size: int) -> Coded:
+    data = bytes(packet)
+    clean = bool(packet.is_keyframe)
+    if length_size and clean:
+        clean = any(kind(unit) == IDR for unit in units(data, length_size))
+    digest = blake2b(data, digest_size=16).digest()
+    return Coded(packet.pts, bool(packet.is_keyframe), clean, bool(packet.is_discard), digest)
+
+
+def index(
+    path: Path, probe: Probe, first: int | None, end: int | None, length_size: int = 0
+) -> list[Coded]:
+    """The packets' facts as a list that begins with a key frame at or before `first`."""
+    found = [coded for coded, _ in packets(path, probe, first, end, length_size)]
+    if not found or (first is not None and found[0].tick > first):
+        found = [coded for coded, _ in packets(path, probe, None, end, length_size)]
+    if len({coded.tick for coded in found}) < len(found):
+        raise Unclear("doubled times")
+    return found
+
+
+def shown(found: list[Coded], first: int, end: int) -> list[int]:
+    """Ticks of the frames that start in [first, end), in order."""
+    return sorted(c.tick for c in found if first <= c.tick < end and not c.hidden)
+
+
+def pick(
+    path: Path, probe: Probe, found: list[Coded], ticks: Iterable[int], limits: Limits
+) -> Iterator[tuple[int, Any]]:
+    """(tick, `av.VideoFrame`) of these ticks, in order. Raises `Unclear` where one is missing.
+
+    `found` is an `index` that covers them.
+    """
+    wanted = set(ticks)
+    if not wanted:
+        return
+    needed = _needed(found, wanted)
+    with open_input(path) as container:
+        stream = container.streams[probe.picture.index]
+        decoding = Decoding(container, stream, limits.max_pixels)
+        if found[0].tick > (probe.picture.first or 0):
+            with suppress(OSError):  # a broken index; then the first packet is still ahead
+                container.seek(found[0].tick, stream=stream, backward=True)
+        for packet in _only(decoding.demux(stream), found[0].tick, needed):
+            skip = packet.size and packet.pts not in wanted
+            stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
+            for tick, frame in decoding.decode(packet):
+                if tick in wanted:
+                    wanted.discard(tick)
+                    yield tick, frame
+            if not wanted:
+                return
+    raise Unclear("frames that do not decode")
+
+
+def _only(found: Iterator[Any], first: int, needed: set[int]) -> Iterator[Any]:
+    """The packets at `needed` ticks from the one at `first` on, then an empty one to flush."""
+    started = False
+    packet: Any = None
+    for packet in found:
+        started = started or packet.pts == first
+        if started and packet.size and packet.pts in needed:
+            needed.discard(packet.pts)
+            yield packet
+        if not needed:
+            break
+    if packet is not None:
+        flush = av.Packet(0)
+        flush.stream = packet.stream
+        yield flush
+
+
+def _needed(found: list[Coded], wanted: set[int]) -> set[int]:
+    """Ticks of the packets from the key frame before each wanted frame to the frame itself.
+
+    The frame comes out of the decoder when a later clean point or the end of the file goes in.
+    """
+    needed: set[int] = set()
+    place = {coded.tick: number for number, coded in enumerate(found)}
+    added = 0
+    for tick in sorted(wanted, key=lambda t: place.get(t, 0)):
+        if tick not in place:
+            raise Unclear("frames that have no packet")
+        start = place[tick]
+        while start > added and not (found[start].clean and found[start].tick <= tick):
+            start -= 1
+        needed.update(coded.tick for coded in found[start : place[tick] + 1])
+        added = max(added, place[tick] + 1)
+    return needed

@@ -1,0 +1,131 @@
+"""Copies of a span's packets; an edit list hides the frames that only a decoder needs.
+
+By far the cheapest way, and exact only for readers that follow edit lists (PyAV, ffmpeg and
+browsers do; OpenCV miscounts, decord and torchcodec's approximate mode show hidden frames), which
+is why such a clip says `readers: editlist` and why this way has to be asked for. The neighbours'
+hidden frames travel along: do not copy where what lies outside a span must not be given away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, sound_of
+from clipmill.stages.media.clip_check import alike, thumb
+from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
+from clipmill.stages.media.decode import open_input
+from clipmill.stages.media.frames import display_size
+from clipmill.stages.media.h264 import NotH264, configuration
+from clipmill.stages.media.join import Piece, join
+from clipmill.stages.media.limits import SEEKABLE, Limits
+from clipmill.stages.media.probe import probe as read
+
+_CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9"})
+"""Codecs that an MP4 written by FFmpeg carries and common readers decode."""
+
+
+def copy_clip(
+    source: Path, probe: Probe, item: Wanted, path: Path, encoding: Encoding, limits: Limits
+) -> ClipMedia:
+    """Write one clip. Raises `Unclear` with the reason where it cannot be copied, `Damaged` where
+    the clip does not show what it should."""
+    record, length_size = _suitable(source, probe, encoding)
+    found = index(source, probe, item.first, item.end, length_size)
+    item.ticks = shown(found, item.first, item.end)
+    if not item.ticks:
+        raise Unclear("no frame inside the span")
+    copied = _stretch(found, item.ticks)
+    ends = {item.ticks[0], item.ticks[len(item.ticks) // 2], item.ticks[-1]}
+    pictures = {t: thumb(frame, probe) for t, frame in pick(source, probe, found, ends, limits)}
+    order = [coded.tick for coded in copied]
+    pieces = _pieces(source, probe, item, set(order), length_size)
+    end = min(item.end, probe.picture.end or item.end)
+    sound = sound_of(source, probe, item, encoding, limits)
+    kbps = encoding.audio_kbps
+    scale = probe.picture.clock.den if probe.picture.clock.den < 2**31 else 1000
+    join(path, source, probe, order, pieces, item.ticks[0], end, record, sound, kbps, scale=scale)
+    shown_for = probe.picture.clock.exact(end) - probe.picture.clock.exact(item.ticks[0])
+    _hide_after(path, int(shown_for * scale))
+    clip = read(path, limits, count_frames=False)
+    own, clock = clip.picture.clock, probe.picture.clock
+    held = index(path, clip, None, None, length_size)
+    if [coded.digest for coded in held] != [coded.digest for coded in copied]:
+        raise inexact(item, source, "other packets than were written")
+    seen = {coded.tick: place for coded, place in zip(held, order, strict=True)}
+    visible = [seen[c.tick] for c in sorted(held, key=lambda c: c.tick) if not c.hidden]
+    if visible != item.ticks:
+        raise inexact(item, source, f"{len(visible)} frames instead of {len(item.ticks)}")
+    joints = [tick for tick, place in seen.items() if place in pictures]
+    for tick, frame in pick(path, clip, held, joints, limits):
+        at = clock.exact(seen[tick]) - clock.exact(item.ticks[0])
+        if own.exact(tick) != at or not alike(thumb(frame, clip), pictures[seen[tick]], probe):
+            raise inexact(item, source, f"the frame at {float(at):.3f} s differs")
+    return item.media(path, probe, clip, len(visible), "copy", "editlist")
+
+
+def _suitable(source: Path, probe: Probe, encoding: Encoding) -> tuple[bytes, int]:
+    """The decoder configuration and, for H.264, the size of the lengths before its units."""
+    picture = probe.picture
+    shrunk = encoding.height is not None and encoding.height < display_size(picture)[1]
+    reasons = {
+        picture.codec: picture.codec not in _CODECS,
+        "no index": not picture.seekable or not set(probe.container.split(",")) & SEEKABLE,
+        "damaged": probe.damaged,
+        "another size or rate": shrunk or encoding.fps is not None,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise Unclear(reason)
+    with open_input(source) as container:
+        record = container.streams[picture.index].codec_context.extradata or b""
+    try:
+        return record, configuration(record).length_size if picture.codec == "h264" else 0
+    except NotH264 as error:
+        raise Unclear(str(error)) from error
+
+
+def _stretch(found: list[Coded], ticks: list[int]) -> list[Coded]:
+    """Packets from the last clean point at or before the first frame to the last one needed."""
+    wanted = set(ticks)
+    first = next(n for n, coded in enumerate(found) if coded.tick == ticks[0])
+    places = [n for n in range(first + 1) if found[n].clean and found[n].tick <= ticks[0]]
+    if not places:
+        raise Unclear("open groups of pictures")
+    last = max(n for n, coded in enumerate(found) if coded.tick in wanted)
+    return found[places[-1] : last + 1]
+
+
+def _pieces(
+    source: Path, probe: Probe, item: Wanted, wanted: set[int], length_size: int
+) -> Iterator[Piece]:
+    for coded, packet in packets(source, probe, item.first, item.end, length_size):
+        if coded.tick in wanted:
+            yield Piece(coded.tick, bytes(packet), coded.key)
+
+
+def _hide_after(path: Path, duration: int) -> None:
+    """Shorten the picture's edit to `duration` movie ticks, ISO/IEC 14496-12 8.6.6."""
+    data = bytearray(path.read_bytes())
+    for start, end in _boxes(data, 0, len(data), b"moov"):
+        for track, track_end in _boxes(data, start, end, b"trak"):
+            if b"vide" not in data[track:track_end]:
+                continue
+            for edits, edits_end in _boxes(data, track, track_end, b"edts"):
+                for entry, _ in _boxes(data, edits, edits_end, b"elst"):
+                    wide = data[entry] == 1
+                    size = 8 if wide else 4
+                    data[entry + 8 : entry + 8 + size] = duration.to_bytes(size, "big")
+    path.write_bytes(data)
+
+
+def _boxes(data: bytearray, start: int, end: int, name: bytes) -> Iterator[tuple[int, int]]:
+    """Bodies of the boxes of this name. The file is our own, so sizes are what they should be."""
+    while start + 8 <= end:
+        size = int.from_bytes(data[start : start + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[start + 8 : start + 16], "big")
+        if data[start + 4 : start + 8] == name:
+            yield start + 8, start + size
+        start += max(8, size)

@@ -1,0 +1,115 @@
+"""Writes packets of H.264 and encoded sound into an MP4: the muxing side of smart cuts and copies.
+
+Presentation times are kept as they are; decoding times are made up anew, as late as they can be:
+the i-th packet's is the i-th smallest presentation time, less what the reordering of the whole clip
+needs. So two encodings with different reordering fit behind each other in one track, at any frame
+rate. Bit-exact muxing makes equal input give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from clipmill.schemas.records import Probe
+from clipmill.stages.media.clip import Sound
+from clipmill.stages.media.decode import open_input
+
+_BLOCK = 4096  # samples that go to the sound encoder at once
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One coded picture, its units preceded by lengths of four bytes."""
+
+    tick: int
+    data: bytes
+    key: bool
+
+
+def join(
+    path: Path,
+    source: Path,
+    probe: Probe,
+    order: list[int],
+    pieces: Iterable[Piece],
+    origin: int,
+    end: int,
+    record: bytes,
+    sound: Sound | None,
+    kbps: int,
+    scale: int = 1000,
+) -> None:
+    """Write `path`. `order` holds the ticks of `pieces`, both in decoding order.
+
+    Tick `origin` becomes time zero, where the sound starts; pieces before it are decoded and not
+    shown. `end` is where the last picture's display ends. `record` is the decoder configuration,
+    `scale` the ticks per second of edit lists.
+    """
+    ticks = sorted(order)
+    ends = dict(zip(ticks, [*ticks[1:], max(end, ticks[-1] + 1)], strict=True))
+    delay = max(early - tick for early, tick in zip(ticks, order, strict=True))
+    options = {"movflags": "+faststart", "movie_timescale": str(scale)}
+    with (
+        open_input(source) as container,
+        av.open(str(path), "w", format="mp4", options=options) as out,
+    ):
+        out.flags |= av.container.Flags.bitexact.value
+        template = container.streams[probe.picture.index]
+        base: Fraction = template.time_base
+        stream = out.add_stream_from_template(template)
+        stream.codec_context.extradata = record
+        stream.time_base = base
+        voice = _Voice(out, sound, kbps) if sound is not None else None
+        for early, piece in zip(ticks, pieces, strict=True):
+            if voice is not None:
+                voice.until((early - origin) * base)
+            packet = av.Packet(piece.data)
+            packet.stream, packet.time_base = stream, base
+            packet.pts, packet.dts = piece.tick - origin, early - delay - origin
+            packet.duration = ends[early] - early  # of the decoding line, whose last one counts
+            packet.is_keyframe = piece.key
+            out.mux(packet)
+        if voice is not None:
+            voice.until(None)
+
+
+class _Voice:
+    """Encodes the sound in step with the picture, so that little has to be held back."""
+
+    def __init__(self, out: Any, sound: Sound, kbps: int) -> None:
+        layout = "mono" if sound.channels == 1 else "stereo"
+        self._out, self._rate, self._at = out, sound.rate, 0
+        self._stream = out.add_stream("aac", rate=sound.rate, layout=layout)
+        self._stream.bit_rate = kbps * 1000
+        self._stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
+        self._blocks = self._frames(sound)
+
+    def until(self, seconds: Fraction | None) -> None:
+        """Write the sound up to a time, or all that is left."""
+        while seconds is None or self._at < seconds * self._rate:
+            frame = next(self._blocks, None)
+            if frame is None:
+                break
+            self._out.mux(self._stream.encode(frame))
+        if seconds is None:
+            self._out.mux(self._stream.encode(None))
+
+    def _frames(self, sound: Sound) -> Iterator[Any]:
+        layout = self._stream.codec_context.layout
+        for samples in sound.chunks:
+            for start in range(0, len(samples), _BLOCK):
+                block = np.ascontiguousarray(samples[start : start + _BLOCK])
+                frame: Any = av.AudioFrame.from_ndarray(
+                    block.reshape(1, -1), format="s16", layout=layout
+                )
+                frame.sample_rate, frame.pts = sound.rate, self._at
+                frame.time_base = Fraction(1, sound.rate)
+                self._at += len(block)
+                yield frame
