@@ -1,0 +1,1 @@
+"""Documents in which texts and pictures follow one another in time."""
