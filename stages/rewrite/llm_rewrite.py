@@ -61,11 +61,14 @@ class LlmRewrite(Stage[Settings]):
     resources = Resources(cpus=2.0)
     teacher: ClassVar[bool] = True
     own_actor: ClassVar[bool] = True
-    packages: ClassVar[dict[str, str]] = {
-        "torch": "models",
-        "transformers": "models",
-        "llguidance": "models",
-    }
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        # A teacher elsewhere needs another actor than one in it; the engine asks the stage it runs.
+        vars(self).update(resources=settings.teacher.resources(self.resources))
+
+    def requires(self) -> dict[str, str]:
+        return self.settings.teacher.requires()
 
     def identity(self) -> dict[str, Any]:
         own = super().identity()
