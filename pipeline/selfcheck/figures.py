@@ -16,7 +16,9 @@ from clipmill.schemas.records import Segment, Video
 from clipmill.stages.compose.truth import SceneTruth, Truth
 
 HARD_FRAMES, GRADUAL_FRAMES = 1, 2
-"""A cut is right within one frame; a gradual border anywhere within two frames of its extent."""
+"""A cut is right within one frame, a gradual one is found by a border within two of its extent."""
+SPARED_S = 0.25
+"""What a shot may lose beside a gradual transition: nobody minds a quarter of a second less."""
 _ROUNDING = 1e-3
 """Containers keep times in their own ticks; a thousandth of a second is no frame."""
 
@@ -100,8 +102,8 @@ class Case:
     def scenes(self) -> Iterator[tuple[SceneTruth, Segment | None]]:
         """Every true scene with the shot that is this scene and nothing else, or None.
 
-        A shot is the scene when both its ends are the scene's, or lie in the gradual transition
-        that leads there.
+        A shot is the scene when both its ends are the scene's to the frame, or lie in the gradual
+        transition that leads there or within `SPARED_S` of it.
         """
         borders = [self.border(scene.start_s) for scene in self.truth.scenes]
         borders.append(self.border(self.truth.seconds))
@@ -124,8 +126,7 @@ class Case:
         """Earliest and latest time that is right for the border of two scenes."""
         for moment in self.truth.transitions:
             if moment.start_s <= seconds <= moment.end_s:
-                room = GRADUAL_FRAMES * self.frame_s + _ROUNDING
-                return moment.start_s - room, moment.end_s + room
+                return moment.start_s - SPARED_S, moment.end_s + SPARED_S
         room = HARD_FRAMES * self.frame_s + _ROUNDING
         return seconds - room, seconds + room
 
