@@ -100,9 +100,7 @@ def _card(clip: _Clip) -> str:
     shown = "<p><small>too large to show here</small></p>"
     if len(clip.media) <= _EMBED_BYTES:
         data = base64.b64encode(clip.media).decode()
-        shown = (
-            f"<video controls muted preload=auto src='data:video/mp4;base64,{data}'></video>"
-        )
+        shown = f"<video controls muted preload=auto src='data:video/mp4;base64,{data}'></video>"
     return (
         f"<div class=clip>{shown}<div class=key>{escape(str(facts['key']))}</div>"
         f"<small>{escape(str(video['id']))}, {span['start_s']:.2f} to {span['end_s']:.2f} s</small>"
