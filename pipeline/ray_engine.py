@@ -59,6 +59,7 @@ class RayEngine:
             ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             return
         ray.init(
+            address="local",  # else a cluster that someone else has started here would be joined
             num_cpus=self.cpus,
             include_dashboard=False,
             log_to_driver=False,

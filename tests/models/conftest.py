@@ -69,7 +69,7 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": 272,
-            "hidden_size": 64,
+            "hidden_size": 128,  # 32 for each head, the smallest that vLLM serves on a CPU
             "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
@@ -77,7 +77,7 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "max_position_embeddings": 8192,
             "rope_parameters": {
                 "rope_type": "default",
-                "mrope_section": [2, 3, 3],
+                "mrope_section": [4, 6, 6],
                 "rope_theta": 10000.0,
             },
             "bos_token_id": None,
@@ -89,7 +89,7 @@ def tiny_vlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "hidden_size": 32,
             "intermediate_size": 64,
             "num_heads": 4,
-            "out_hidden_size": 64,
+            "out_hidden_size": 128,
             "fullatt_block_indexes": [1],
         },
         image_token_id=ids("<|image_pad|>"),
