@@ -135,29 +135,38 @@ class Vision:
         where = torch.stack([self.rows, self.columns], 1)
         self.rotary = tower.rotary_pos_emb(torch.zeros(1), where)
 
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[n, 192, 192] -> merged tokens [n, 48, 192] and the deepstack's, alike."""
+    def __call__(self, pixels: Tensor, blocks: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """[n, 192, 192] -> merged tokens [n, 48, 192] and the deepstack's, alike.
+
+        `blocks` [n, k] names the merged tokens that are computed, a window of each picture.
+        """
         tower = self.tower
+        places = (tower.pos_embed(self.corners) * self.shares[:, :, None]).sum(1)
+        cos, sin = self.rotary
+        count = MERGED
+        if blocks is not None:
+            count = blocks.shape[1]
+            kept = (blocks[:, :, None] * 4 + torch.arange(4)).flatten(1)
+            pixels = pixels.gather(1, kept[:, :, None].expand(-1, -1, pixels.shape[-1]))
+            places, cos, sin = places[kept], cos[kept], sin[kept]
         proj = tower.patch_embed.proj
         kernel = proj.weight.sum(2).reshape(proj.weight.shape[0], -1)  # both pictures are the same
         hidden = functional.linear(pixels, kernel, proj.bias)
-        hidden = hidden + (tower.pos_embed(self.corners) * self.shares[:, :, None]).sum(1)
+        hidden = hidden + places
         deep = []
         for number, block in enumerate(tower.blocks):
-            hidden = hidden + self._attend(block.attn, block.norm1(hidden))
+            hidden = hidden + self._attend(block.attn, block.norm1(hidden), cos, sin)
             hidden = hidden + block.mlp(block.norm2(hidden))
             if number in tower.deepstack_visual_indexes:
                 place = tower.deepstack_visual_indexes.index(number)
-                deep.append(
-                    tower.deepstack_merger_list[place](hidden).view(len(pixels), MERGED, -1)
-                )
-        return tower.merger(hidden).view(len(pixels), MERGED, -1), deep
+                deep.append(tower.deepstack_merger_list[place](hidden).view(len(pixels), count, -1))
+        return tower.merger(hidden).view(len(pixels), count, -1), deep
 
-    def _attend(self, layer: Any, hidden: Tensor) -> Tensor:
+    def _attend(self, layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         count, length, width = hidden.shape
         split = layer.qkv(hidden).view(count, length, 3, layer.num_heads, -1)
         query, key, value = split.unbind(2)
-        query, key = apply_rotary_pos_emb_vision(query, key, *self.rotary)
+        query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
         mixed = functional.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         )
@@ -260,21 +269,37 @@ class Trainee(nn.Module):
         logits = self.model.lm_head(hidden[:, :-1][batch.learn[:, :-1]])
         return functional.cross_entropy(logits.float(), wanted), merged
 
-    def seeing_loss(self, merged: Tensor, cover: Tensor, labels: Tensor, places: Tensor) -> Tensor:
-        """Dense loss. `cover` [n, 48] 0..2; `labels` [n, 5] backdrop, then shape and colour of both
-        things; `places` [n, 2, 3]."""
+    def seeing_loss(
+        self, merged: Tensor, cover: Tensor, labels: Tensor, places: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Dense loss. `cover` [n, k] 0..2; `labels` [n, 5] backdrop, then shape and colour of both
+        things; `places` [n, 2, 3]. With it come numbers for the log.
+
+        Shape is asked of a thing's tokens together: corners and curves are local and add up, while
+        that every token knows the whole shape takes a transformer very long to learn.
+        """
         out = self.heads(merged.float())
         backdrop, which, shape, colour, place = out.split([8, 3, 8, 8, 3], dim=-1)
-        loss = functional.cross_entropy(
-            backdrop.flatten(0, 1), labels[:, :1].expand(-1, MERGED).flatten()
-        )
+        wide = labels[:, :1].expand(-1, cover.shape[1])
+        loss = 0.5 * functional.cross_entropy(backdrop.flatten(0, 1), wide.flatten())
         loss = loss + functional.cross_entropy(which.flatten(0, 1), cover.flatten())
         on = cover > 0
         thing = (cover - 1).clamp(min=0)
-        wanted_shape = labels[:, 1::2].gather(1, thing)[on]
         wanted_colour = labels[:, 2::2].gather(1, thing)[on]
-        loss = loss + functional.cross_entropy(shape[on], wanted_shape)
         loss = loss + functional.cross_entropy(colour[on], wanted_colour)
+        right, asked = 0, 0
+        for number in (0, 1):
+            own = (cover == number + 1).float()
+            found = own.sum(1) > 0
+            pooled = (shape * own[:, :, None]).sum(1)[found] / own.sum(1)[found, None]
+            if len(pooled):
+                share = len(pooled) / len(cover)
+                wanted_shape = labels[found, 1 + 2 * number]
+                loss = loss + 2 * share * functional.cross_entropy(pooled, wanted_shape)
+                right += int((pooled.argmax(1) == wanted_shape).sum())
+                asked += len(pooled)
         wanted = places.gather(1, thing[:, :, None].expand(-1, -1, 3))[on]
         weights = torch.tensor([4.0, 4.0, 12.0])
-        return loss + functional.smooth_l1_loss(place[on] * weights, wanted * weights, beta=0.1) * 4
+        where = functional.smooth_l1_loss(place[on] * weights, wanted * weights, beta=0.1)
+        shown = {"shape": right / max(asked, 1), "place": where.item()}
+        return loss + 4 * where, shown

@@ -7,14 +7,13 @@ processor cores enough.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from progress import Progress
 from scenes import COLUMNS, FRAMES, ROWS, Clips, held_out, slot_ids
 from tasks import (
     SLOTS,
@@ -34,64 +33,12 @@ from vocabulary import tokenizer
 from clipmill.stages.compose.scenes import pick
 from clipmill.stages.compose.world import BACKDROPS, Scene
 
-log = logging.getLogger(__name__)
-
-_WARMUP = 40  # steps
-
-
-class Optimizers:
-    """Muon for the matrices of the blocks, AdamW for all else; linear warm-up, cosine decay."""
-
-    def __init__(self, trainee: Trainee, rate: float, steps: int, minutes: float) -> None:
-        blocks = [
-            parameter
-            for name, parameter in trainee.named_parameters()
-            if parameter.requires_grad
-            and parameter.ndim == 2
-            and (".blocks." in name or ".layers." in name)
-        ]
-        known = {id(parameter) for parameter in blocks}
-        rest = [p for p in trainee.parameters() if id(p) not in known and p.requires_grad]
-        self.both = [
-            torch.optim.Muon(blocks, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=rate, weight_decay=0.01, betas=(0.9, 0.98)),
-        ]
-        self.parameters = [*blocks, *rest]
-        self.rate, self.steps, self.minutes, self.done = rate, steps, minutes, 0
-        self.begin = time.monotonic()
-
-    @property
-    def share(self) -> float:
-        """How much of the way is done: of the steps or of the time, whichever ends first."""
-        passed = (time.monotonic() - self.begin) / (60 * self.minutes)
-        return min(1.0, max(self.done / self.steps, passed))
-
-    def step(self, loss: Tensor) -> None:
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        rate = self.rate * min(1.0, (self.done + 1) / _WARMUP)
-        rate *= 0.03 + 0.97 * (0.5 + 0.5 * np.cos(np.pi * self.share))
-        for optimizer in self.both:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.done += 1
-
 
 class Data:
-    """Training clips in memory; rereads the folder for files that are still being rendered."""
+    """Training clips in memory."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.files: dict[Path, Clips] = {}
-        self.refresh()
-
-    def refresh(self) -> None:
-        for path in sorted(self.folder.glob("train*.npz")):
-            if path not in self.files:
-                self.files[path] = Clips.load(path)
-        self.all = list(self.files.values())
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.all = [Clips.load(path) for path in files]
 
     def draw(self, rng: np.random.Generator) -> tuple[Clips, int]:
         clips = self.all[int(rng.integers(len(self.all)))]
@@ -158,81 +105,78 @@ def turns_for(
     return turns
 
 
-def batches(
-    data: Data, packer: Packer, size: int, seed: int, texts: float
-) -> Iterator[tuple[Tensor, Packed, tuple[Tensor, Tensor, Tensor]]]:
-    """(frames [4 n, ...], packed questions, targets of seeing), for ever."""
-    rng = np.random.default_rng([seed, 1])
-    while True:
-        frames, asked, targets = [], [], []
-        for _ in range(size):
-            clips, number = data.draw(rng)
-            scene, times = clips.scenes[number], clips.times[number].tolist()
-            pixels, target = clips.frames[number], seeing_targets(clips, number)
-            turned = reversed_in_time(scene)
-            if rng.random() < 0.5 and not any(held_out(t, turned.backdrop) for t in turned.things):
-                scene, pixels = turned, pixels[::-1]
-                target = tuple(one.flip(0) for one in target)  # type: ignore[assignment]
-            frames.append(disturbed(np.ascontiguousarray(pixels), rng))
-            source, place = data.draw(rng)
-            asked.append(turns_for(scene, times, source.scenes[place], rng, texts))
-            targets.append(target)
-        both = tuple(torch.cat(part) for part in zip(*targets, strict=True))
-        yield torch.cat(frames), packer(asked), both  # type: ignore[misc]
+def batch_of(
+    data: Data, packer: Packer, size: int, rng: np.random.Generator, texts: float
+) -> tuple[Tensor, Packed, tuple[Tensor, Tensor, Tensor]]:
+    """Frames [4 n, ...], packed questions, and the targets of seeing."""
+    frames, asked, targets = [], [], []
+    for _ in range(size):
+        clips, number = data.draw(rng)
+        scene, times = clips.scenes[number], clips.times[number].tolist()
+        pixels, target = clips.frames[number], seeing_targets(clips, number)
+        turned = reversed_in_time(scene)
+        if rng.random() < 0.5 and not any(held_out(t, turned.backdrop) for t in turned.things):
+            scene, pixels = turned, pixels[::-1]
+            target = (target[0].flip(0), target[1], target[2].flip(0))
+        frames.append(disturbed(np.ascontiguousarray(pixels), rng))
+        source, place = data.draw(rng)
+        asked.append(turns_for(scene, times, source.scenes[place], rng, texts))
+        targets.append(target)
+    cover, labels, places = (torch.cat(part) for part in zip(*targets, strict=True))
+    return torch.cat(frames), packer(asked), (cover, labels, places)
 
 
-def train_eyes(trainee: Trainee, data: Data, minutes: float, steps: int, seed: int) -> None:
-    """Stop at `steps`, or when `minutes` have passed."""
-    rng = np.random.default_rng([seed, 0])
-    optimizers = Optimizers(trainee, 2e-3, steps, minutes)
-    mean = 8.0
-    while optimizers.share < 1:
-        frames, targets = [], []
-        for _ in range(24):
+def window(places: Tensor, rng: np.random.Generator) -> Tensor:
+    """Merged tokens [16] of a 4 x 4 window near one of the things at `places` [2, 3]."""
+    spots = places[places[:, 2] > 0]
+    x, y, _ = spots[int(rng.integers(len(spots)))].tolist()
+    top = int(np.clip(round(y * ROWS / 2 - 2 + float(rng.uniform(-0.9, 0.9))), 0, ROWS // 2 - 4))
+    left = round(x * COLUMNS / 2 - 2 + float(rng.uniform(-0.9, 0.9)))
+    left = int(np.clip(left, 0, COLUMNS // 2 - 4))
+    rows, columns = np.arange(4)[:, None] + top, np.arange(4)[None] + left
+    return torch.from_numpy((rows * (COLUMNS // 2) + columns).ravel())
+
+
+def train_eyes(
+    trainee: Trainee, data: Data, rate: float, steps: int, seed: int, work: Path
+) -> None:
+    """On windows around things, a third of a picture, for a third of the cost."""
+    progress = Progress("eyes", [trainee], rate, steps, seed, work)
+    for rng in progress.steps_left():
+        frames, targets, windows = [], [], []
+        for _ in range(32):
             clips, number = data.draw(rng)
             some = rng.choice(FRAMES, 2, replace=False)
             frames.append(disturbed(clips.frames[number][some], rng))
-            targets.append([one[some] for one in seeing_targets(clips, number)])
+            cover, labels, places = (one[some] for one in seeing_targets(clips, number))
+            blocks = torch.stack([window(own, rng) for own in places])
+            windows.append(blocks)
+            targets.append((cover.gather(1, blocks), labels, places))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            merged, _ = trainee.vision(patches(torch.cat(frames)))
-        joined = (torch.cat(part) for part in zip(*targets, strict=True))
-        loss = trainee.seeing_loss(merged, *joined)
-        optimizers.step(loss)
-        mean += 0.05 * (loss.item() - mean)
-        if optimizers.done % 25 == 0:
-            log.info("eyes %d loss %.3f", optimizers.done, mean)
-            data.refresh()
+            merged, _ = trainee.vision(patches(torch.cat(frames)), torch.cat(windows))
+        cover, labels, places = (torch.cat(part) for part in zip(*targets, strict=True))
+        loss, shown = trainee.seeing_loss(merged, cover, labels, places)
+        progress.step(loss, **shown)
 
 
 def train_all(
-    trainee: Trainee, packer: Packer, data: Data, minutes: float, steps: int, seed: int,
-    rate: float, texts: float, saved: Path, *, frozen: bool,
+    trainee: Trainee, packer: Packer, data: Data, name: str, rate: float, steps: int, seed: int,
+    texts: float, work: Path, *, frozen: bool,
 ) -> None:  # fmt: skip
-    """Replies and seeing together; stops at `steps`, or when `minutes` have passed.
-
-    `frozen` leaves the blocks of the eyes as they are, which halves the cost of a step.
+    """Replies and seeing together. `frozen` leaves the blocks of the eyes as they are, which takes
+    a third off the cost of a step.
     """
     tower = trainee.model.model.visual
     for part in (tower.patch_embed, tower.pos_embed, tower.blocks):
         part.requires_grad_(not frozen)
-    optimizers = Optimizers(trainee, rate, steps, minutes)
-    mean, seen = 6.0, 4.0
-    for frames, packed, targets in batches(data, packer, 8, seed, texts):
+    progress = Progress(name, [trainee], rate, steps, seed, work)
+    for rng in progress.steps_left():
+        frames, packed, targets = batch_of(data, packer, 8, rng, texts)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, merged = trainee.loss(frames, packed)
-        seeing = trainee.seeing_loss(merged, *targets)
-        optimizers.step(loss + 0.1 * seeing)
-        mean += 0.05 * (loss.item() - mean)
-        seen += 0.05 * (seeing.item() - seen)
-        if optimizers.done % 20 == 0:
-            log.info("all %d loss %.3f seeing %.3f", optimizers.done, mean, seen)
-        if optimizers.done % 100 == 0:
-            torch.save(trainee.state_dict(), saved)
-            data.refresh()
-        if optimizers.share >= 1:
-            break
+        seeing, shown = trainee.seeing_loss(merged, *targets)
+        progress.step(loss + 0.1 * seeing, replies=loss.item(), **shown)
     tower.requires_grad_(True)
-    torch.save(trainee.state_dict(), saved)
 
 
 def new_trainee(seed: int) -> tuple[Trainee, Packer]:
