@@ -118,7 +118,7 @@ class Server:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if not await self._serve(line.split()[1], headers, body, writer):
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
