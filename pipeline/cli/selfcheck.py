@@ -74,6 +74,8 @@ def _print(checked: Checked, misses: int) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 140  # a log's lines may be long; a table wrapped at 80 cannot be read
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("stage")
     table.add_column("measured")

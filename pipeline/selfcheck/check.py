@@ -29,8 +29,11 @@ from clipmill.pipeline.selfcheck.speech import assign_speech, transcribe
 from clipmill.pipeline.store import Store
 from clipmill.pipeline.tables import read_videos
 from clipmill.schemas.errors import InputError
+from clipmill.stages.caption.caption_clip import CaptionClip
+from clipmill.stages.caption.given_caption import GivenCaption
 from clipmill.stages.compose.render_synthetic import Settings, render
 from clipmill.stages.compose.truth import Truth
+from clipmill.stages.score.score_alignment import ScoreAlignment
 
 SEED = 314_159
 """Seed of the held-out scenes."""
@@ -51,9 +54,20 @@ class Checked:
 
 
 def footage(videos: int, seed: int = SEED) -> Settings:
-    """The videos to draw: more disturbances, gradual borders and words than in real footage."""
+    """The videos to draw: more disturbances, gradual borders and words than in real footage.
+
+    Every other one comes with a caption of another scene.
+    """
     return Settings(
-        count=videos, seed=seed, min_scenes=2, max_scenes=4, gradual=0.3, upsets=0.4, words=0.4
+        count=videos,
+        seed=seed,
+        min_scenes=2,
+        max_scenes=4,
+        gradual=0.3,
+        upsets=0.4,
+        words=0.4,
+        variants=("wrong_caption",),
+        variant_share=0.5,
     )
 
 
@@ -68,8 +82,10 @@ def selfcheck(
 ) -> Checked:
     """Measure a recipe on freshly drawn videos; all files go under `folder`.
 
-    `folder/footage` is the run's input, `folder/out` its output, `folder/truth` the truth. A second
-    call goes on where the first ended. Raises InputError where the folder holds another check.
+    `folder/footage` is the run's input, `folder/out` its output, `folder/truth` the truth. Only a
+    recipe with the stage given_caption is also told the captions that come with the videos, half
+    of them wrong. A second call goes on where the first ended. Raises InputError where the folder
+    holds another check.
     """
     tell = on_event or (lambda event: None)
     if not _drawn(folder, settings):
@@ -77,7 +93,7 @@ def selfcheck(
         _draw(folder, settings)
     summary = run(
         recipe,
-        str(folder / "footage"),
+        _source(recipe, folder),
         str(folder / "out"),
         engine=engine,
         address=address,
@@ -85,11 +101,18 @@ def selfcheck(
     )
     store = Store.open(str(folder / "out"))
     cases = read_cases(store, folder / "truth", recipe.pack.layer)
-    return Checked(summary, measure(cases, store), told(cases))
+    captioned = [e.stage.settings.role for e in recipe.stages if isinstance(e.stage, CaptionClip)]
+    role = captioned[0] if captioned else "caption"
+    return Checked(summary, measure(cases, store, role, _given_score(recipe)), told(cases, role))
 
 
-def measure(cases: list[Case], store: Store) -> list[Figure]:
-    """Every figure of an output, in the order of the stages."""
+def measure(
+    cases: list[Case], store: Store, caption_role: str = "caption", given_score: str = ""
+) -> list[Figure]:
+    """Every figure of an output, in the order of the stages.
+
+    `given_score` names the score of captions that came with the videos, where there is one.
+    """
     verdicts = read_verdicts(store)
     rows = verdicts.table.to_pylist() if verdicts else []
     reasons = {(row["video"], row["segment"]): row["reason"] for row in rows}
@@ -100,9 +123,9 @@ def measure(cases: list[Case], store: Store) -> list[Figure]:
         assign_speech(cases),
         *describe_clip(cases),
         *read_ocr(cases),
-        *captions(cases),
+        *captions(cases, caption_role),
         *generate_qa(cases),
-        *planted(cases, reasons),
+        *planted(cases, reasons, given_score),
         schema_validity(packed_records(store)),
     ]
 
@@ -115,6 +138,30 @@ def read_cases(store: Store, truths: Path, layer: str) -> list[Case]:
         for path in sorted(truths.glob("*.json"))
         if f"{path.stem}.mp4" in videos
     ]
+
+
+def _given_score(recipe: Recipe) -> str:
+    """Name of the first score of given captions; empty where the recipe has none."""
+    roles = {e.stage.settings.role for e in recipe.stages if isinstance(e.stage, GivenCaption)}
+    scorers = [e.stage.settings for e in recipe.stages if isinstance(e.stage, ScoreAlignment)]
+    return next((settings.name for settings in scorers if settings.role in roles), "")
+
+
+def _source(recipe: Recipe, folder: Path) -> str:
+    """The folder of media, or a manifest of it where the recipe reads given captions."""
+    column = next(
+        (e.stage.settings.column for e in recipe.stages if isinstance(e.stage, GivenCaption)), None
+    )
+    if column is None:
+        return str(folder / "footage")
+    rows = [
+        {"path": f"{path.stem}.mp4", column: Truth.load(path).given_caption}
+        for path in sorted((folder / "truth").glob("*.json"))
+    ]
+    manifest = folder / "footage" / "given.jsonl"
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(manifest)
 
 
 def _drawn(folder: Path, settings: Settings) -> bool:

@@ -49,7 +49,7 @@ def _labelled(
 ) -> Figure:
     name = {"camera": "camera move named", "colour": "main colour named"}[label]
     found = [item for item in judged if item[2] is not None]
-    if found and not any(shot and label in shot.labels for _, _, shot, _ in found):
+    if not any(label in shot.labels for case, *_ in judged for shot in case.shots) and judged:
         return Figure("describe_clip", name, None, note="not in this recipe")
     misses = [
         case.miss(
@@ -68,7 +68,7 @@ def read_ocr(cases: list[Case]) -> list[Figure]:
     """Share of words on the screen that were read, and of scenes without false text."""
     shown = reachable = hits = clean = quiet = 0
     missed, false = [], []
-    ran = False
+    ran = any("text_area" in shot.scores for case in cases for shot in case.shots)
     for case in cases:
         for scene, shot in case.scenes():
             read = (
@@ -76,7 +76,6 @@ def read_ocr(cases: list[Case]) -> list[Figure]:
                 if shot
                 else set()
             )
-            ran = ran or bool(shot and "text_area" in shot.scores)
             right = set(words_of(scene.word))
             if right:
                 shown += 1

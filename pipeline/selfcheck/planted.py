@@ -15,12 +15,12 @@ WRONG = "wrong_caption"
 
 
 def planted(
-    cases: list[Case], reasons: Mapping[tuple[str, str], str | None], score: str = "alignment"
+    cases: list[Case], reasons: Mapping[tuple[str, str], str | None], score: str
 ) -> list[Figure]:
     """Shares of planted captions dropped, and of right ones kept.
 
     `reasons` says for (video, segment) why it was dropped, None where it was kept; a reason that
-    names `score` is the filter's. Clips without a verdict are not judged.
+    names `score` is the filter's. Clips without a verdict are not judged; without a score none is.
     """
     names = ("wrong captions dropped", "right captions kept")
     counts = {True: [0, 0], False: [0, 0]}  # wrong or not -> (as it should be, judged)
@@ -28,7 +28,7 @@ def planted(
     for case in cases:
         first = next((shot for scene, shot in case.scenes() if scene.index == 0), None)
         given = case.truth.given_caption
-        if first is None or not given or score not in first.scores:
+        if first is None or not given or not score or score not in first.scores:
             continue
         if all(text.text != given for text in first.texts):
             continue

@@ -91,7 +91,7 @@ def assign_speech(cases: list[Case]) -> Figure:
     """
     right = reachable = total = 0
     misses: list[Miss] = []
-    written = False
+    written = any(shot.texts_of("asr") for case in cases for shot in case.shots)
     for case in cases:
         true, heard = _said(case), _heard(case)
         read = {
@@ -109,7 +109,6 @@ def assign_speech(cases: list[Case]) -> Figure:
             if shot is None:
                 continue
             texts = shot.texts_of("asr")
-            written = written or bool(texts)
             own = words_of(texts[-1].text) if texts else []
             stated = [true[number].text for number in inside]
             agreed = {

@@ -424,11 +424,19 @@ def test_stages_that_did_not_run_are_said_to_be_missing_and_not_to_be_wrong() ->
         *read_ocr([case]),
         *captions([case]),
         *generate_qa([case]),
-        *planted([case], {}),
+        *planted([case], {}, "alignment"),
     ]
     assert {figure.value for figure in missing} == {None}
     assert {figure.met for figure in missing} == {None}
     assert {figure.note for figure in missing} == {"not in this recipe"}
+
+
+def test_stages_that_ran_on_shots_that_are_no_scenes_are_wrong_and_not_missing() -> None:
+    case = perfect(next(truth for truth in truths() if truth.scenes[0].word))
+    for shot in case.shots:
+        shot.span = Span(CLOCK, shot.span.start + 5, shot.span.end + 5)
+    found = [assign_speech([case]), *describe_clip([case]), *read_ocr([case])[:1]]
+    assert [(figure.value, figure.ceiling) for figure in found] == [(0.0, 0.0)] * len(found)
 
 
 def ask(
@@ -561,12 +569,12 @@ def test_planted_captions_count_where_the_filter_judged_them() -> None:
         first.scores["alignment"] = 0.1
         reasons[truth.name, first.id] = reason
         given.append(case)
-    dropped, kept = planted(given, reasons)
+    dropped, kept = planted(given, reasons, "alignment")
     assert [dropped.value, kept.value] == pytest.approx([0.5, 2 / 3])
     assert [dropped.count, kept.count] == [2, 3]
     for case in given:  # the truth turned round
         case.truth.variant = "clean" if case.truth.variant != "clean" else "wrong_caption"
-    dropped, kept = planted(given, reasons)
+    dropped, kept = planted(given, reasons, "alignment")
     assert [dropped.value, kept.value] == pytest.approx([1 / 3, 0.5])
 
 
