@@ -19,18 +19,38 @@ from clipmill.schemas.errors import MediaError
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact
 from clipmill.stages.media.coded import Unclear, index, pick, shown
-from clipmill.stages.media.frames import Picture, decode_from, to_array
+from clipmill.stages.media.frames import Picture, decode_from, display_size, to_array
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probe as read
 
 _THUMB = 32  # width of the pictures that are compared
 _TOLERANCE = 12.0  # mean difference of two pictures in gray levels; neighbours of a cut are at 30+
+_PLAIN = ("yuv420p", "yuv422p", "yuv444p", "nv12")
+_FULL_RANGE = 2
 HDR = ("smpte2084", "arib-std-b67")
 
 
 def thumb(frame: Any, probe: Probe) -> Picture:
-    """A small upright picture of a frame."""
-    return to_array(frame, probe.picture, _THUMB)
+    """A small upright gray picture of a frame, uint8."""
+    if frame.format.name not in _PLAIN or frame.color_range == _FULL_RANGE:
+        return to_array(frame, probe.picture, _THUMB, gray=True)
+    import cv2
+
+    # Limited range and luma in front: shrunk as it is, without setting up a conversion.
+    shown_width, shown_height = display_size(probe.picture)
+    height = max(1, round(shown_height * _THUMB / shown_width))
+    turned = probe.picture.rotation in (90, 270)
+    plane = frame.planes[0]
+    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    size = (height, _THUMB) if turned else (_THUMB, height)
+    small = cv2.resize(
+        luma[: frame.height, : frame.width], size, interpolation=cv2.INTER_AREA
+    ).astype(np.float32)
+    small = np.clip((small - 16) * (255 / 219), 0, 255)
+    if probe.picture.mirrored:
+        small = small[:, ::-1]
+    upright: Picture = np.rot90(small, probe.picture.rotation // 90).astype(np.uint8)
+    return upright
 
 
 def survey(source: Path, probe: Probe, items: list[Wanted], limits: Limits) -> None:
@@ -156,8 +176,8 @@ def distance(small: Picture, other: Picture, probe: Probe) -> float:
     height = min(len(small), len(other))  # the even size of clips may cost a row
     left, right = (part[:height].astype(np.float64) for part in (small, other))
     if probe.picture.transfer in HDR:
-        left, right = (part.mean(axis=2).argsort(axis=None).argsort() for part in (left, right))
-        return float(np.abs(left - right).mean() * 64 / left.size)
+        ranks = [part.argsort(axis=None).argsort() for part in (left, right)]
+        return float(np.abs(ranks[0] - ranks[1]).mean() * 64 / left.size)
     return float(np.abs(left - right).mean())
 
 

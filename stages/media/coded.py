@@ -48,11 +48,26 @@ def packets(
     that of H.264's units and lets clean points be told from other key frames; 0 takes every key
     frame for clean. Raises `Unclear` where a packet has no time, or parameter sets change.
     """
+    if first is None or first <= (probe.picture.first or 0):
+        yield from _packets(path, probe, None, end, length_size)
+        return
+    found = _packets(path, probe, first, end, length_size)
+    begin = next(found, None)
+    if begin is None or begin[0].tick > first:  # behind the target, or a broken index
+        yield from _packets(path, probe, None, end, length_size)
+        return
+    yield begin
+    yield from found
+
+
+def _packets(
+    path: Path, probe: Probe, seek: int | None, end: int | None, length_size: int
+) -> Iterator[tuple[Coded, Any]]:
     with open_input(path) as container:
         stream = container.streams[probe.picture.index]
-        if first is not None and first > (probe.picture.first or 0):
+        if seek is not None:
             with suppress(OSError):  # a broken index: from the start
-                container.seek(first, stream=stream, backward=True)
+                container.seek(seek, stream=stream, backward=True)
         try:
             for packet in container.demux(stream):
                 if not packet.size:
@@ -68,7 +83,9 @@ def packets(
                     return
                 yield coded, packet
         except (av.FFmpegError, NotH264) as error:
-            raise Unclear("damaged packets") from error
+            raise Unclear(
+                str(error) if isinstance(error, NotH264) else "damaged packets"
+            ) from error
 
 
 def _coded(packet: Any, length_size: int) -> Coded:
@@ -85,8 +102,8 @@ def index(
 ) -> list[Coded]:
     """The packets' facts as a list that begins with a key frame at or before `first`."""
     found = [coded for coded, _ in packets(path, probe, first, end, length_size)]
-    if not found or (first is not None and found[0].tick > first):
-        found = [coded for coded, _ in packets(path, probe, None, end, length_size)]
+    if not found:
+        raise Unclear("no packets")
     if len({coded.tick for coded in found}) < len(found):
         raise Unclear("doubled times")
     return found

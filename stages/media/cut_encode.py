@@ -23,7 +23,7 @@ import ffmpeg
 from clipmill.schemas.errors import Damaged, DecoderLost
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.child import die_with
-from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, sound_of
+from clipmill.stages.media.clip import AAC_CODER, ClipMedia, Encoding, Wanted, sound_of
 from clipmill.stages.media.clip_check import HDR, check, glance, survey
 from clipmill.stages.media.coded import Unclear
 from clipmill.stages.media.decode import UNTIMED
@@ -117,7 +117,12 @@ def _command(
         settings = _video_settings(probe, encoding)
         if sound is not None:
             streams.append(sound)
-            settings |= {"c:a": "aac", "b:a": f"{encoding.audio_kbps}k", "flags:a": "+bitexact"}
+            settings |= {
+                "c:a": "aac",
+                "aac_coder": AAC_CODER,
+                "b:a": f"{encoding.audio_kbps}k",
+                "flags:a": "+bitexact",
+            }
         outputs.append(ffmpeg.output(*streams, ffmpeg_url(folder / f"{item.key}.mp4"), **settings))
     command: list[str] = ffmpeg.compile(
         ffmpeg.merge_outputs(*outputs), cmd=binary(encoding.ffmpeg), overwrite_output=True

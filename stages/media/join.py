@@ -18,7 +18,7 @@ import av
 import numpy as np
 
 from clipmill.schemas.records import Probe
-from clipmill.stages.media.clip import Sound
+from clipmill.stages.media.clip import AAC_CODER, Sound
 from clipmill.stages.media.decode import open_input
 
 _BLOCK = 4096  # samples that go to the sound encoder at once
@@ -88,6 +88,7 @@ class _Voice:
         self._out, self._rate, self._at = out, sound.rate, 0
         self._stream = out.add_stream("aac", rate=sound.rate, layout=layout)
         self._stream.bit_rate = kbps * 1000
+        self._stream.options = {"aac_coder": AAC_CODER}
         self._stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
         self._blocks = self._frames(sound)
 

@@ -1,0 +1,241 @@
+"""From a film to clips beside its yardsticks: `python infra/benchmarks/media.py FILM...`.
+
+Every film goes, in one run, through ffmpeg's decoder alone (the floor), through PySceneDetect's
+command line (adaptive detection, clips by x264) and through our probe, shot detection, eight
+frames of every shot and clips: encoded with the same x264 settings, cut smartly, copied. Printed
+are processor seconds of all processes per second of film, and ratios. What a program costs before
+it sees a film is measured apart and taken off both sides, since a worker starts once for many
+films. The likeness of clips to their source is SSIM of luma on every 20th frame.
+
+Steps are printed for our side; `--clips-only` leaves out the frames, which PySceneDetect does not
+take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipmill.schemas.clocks import Span
+from clipmill.schemas.records import Probe
+from clipmill.stages.frames.sample_frames import moments_of
+from clipmill.stages.media.cut import Encoding, Mode, cut_group, groups
+from clipmill.stages.media.cut_encode import binary
+from clipmill.stages.media.frames import sample, scan
+from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.probe import probe
+from clipmill.stages.split.fast_shots import detect
+from clipmill.stages.split.split_shots import shots_between
+
+T = TypeVar("T")
+MODES: tuple[Mode, ...] = ("encode", "smart", "copy")
+FRAMES = 8
+SSIM_STEP = 20
+
+
+def spent() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        total += usage.ru_utime + usage.ru_stime
+    return total
+
+
+def run(command: list[str]) -> float:
+    """Processor seconds of a command with all its children."""
+    before = spent()
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return spent() - before
+
+
+def floor(film: Path) -> float:
+    """One thread decodes the picture and drops it."""
+    command = [binary(), "-nostdin", "-v", "error", "-threads", "1", "-i", str(film)]
+    return run([*command, "-map", "0:v:0", "-f", "null", "-"])
+
+
+def yardstick(film: Path | None, out: Path, crf: int, preset: str) -> float:
+    """PySceneDetect's command line; without a film what its start alone costs."""
+    command = [str(Path(sys.executable).parent / "scenedetect")]
+    if film is None:
+        return run([*command, "version"])
+    split = ["split-video", "-q", "-o", str(out), "-crf", str(crf), "-p", preset]
+    return run([*command, "-q", "-i", str(film), "detect-adaptive", *split])
+
+
+def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Our way in this process: seconds by step, spans and modes by clip."""
+    seconds: dict[str, float] = {}
+
+    def timed(step: str, work: Callable[[], T]) -> T:
+        before = spent()
+        result = work()
+        seconds[step] = spent() - before
+        return result
+
+    facts = timed("probe", lambda: probe(film, count_frames=False))
+    changes = timed("split", lambda: list(detect(film, facts)))
+    shots = shots_between(facts.span, changes, 0.6)
+    if not options.clips_only:
+        clock = facts.picture.clock
+        moments = [m for shot in shots for m in moments_of(shot, clock, "uniform", FRAMES, 1.0)]
+        timed("frames", lambda: sample(film, facts, moments, max_side=512))
+    spans = {f"{number:03d}": shot for number, shot in enumerate(shots)}
+    encoding = Encoding(mode=mode, crf=options.crf, preset=options.preset)
+    made = timed("clips", lambda: cut(film, facts, spans, out, encoding))
+    return {
+        "seconds": seconds,
+        "spans": {key: [span.start, span.end] for key, span in spans.items()},
+        "modes": made,
+    }
+
+
+def cut(
+    film: Path, facts: Probe, spans: dict[str, Span], out: Path, encoding: Encoding
+) -> dict[str, str]:
+    made: dict[str, str] = {}
+    for group in groups(facts, spans):
+        clips = cut_group(film, facts, group, out, encoding, Limits())
+        made |= {key: clip.mode for key, clip in clips.items()}
+    return made
+
+
+def in_child(film: Path | None, mode: Mode, out: Path, options: argparse.Namespace) -> Any:
+    """`ours` in a process of its own, so that films do not warm one another."""
+    command = [sys.executable, __file__, *([str(film)] if film else []), "--worker", mode]
+    command += ["--out", str(out), "--crf", str(options.crf), "--preset", options.preset]
+    command += ["--clips-only"] if options.clips_only else []
+    before = spent()
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return spent() - before, json.loads(said)
+
+
+def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Structural similarity of two gray pictures (Wang et al. 2004), Gaussian window of 1.5."""
+    import cv2
+
+    def mean(values: Any) -> Any:
+        return cv2.GaussianBlur(values, (11, 11), 1.5)
+
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    mx, my = mean(x), mean(y)
+    vx, vy, vxy = mean(x * x) - mx * mx, mean(y * y) - my * my, mean(x * y) - mx * my
+    c1, c2 = 6.5025, 58.5225
+    top = (2 * mx * my + c1) * (2 * vxy + c2)
+    return float((top / ((mx * mx + my * my + c1) * (vx + vy + c2))).mean())
+
+
+def pictures(film: Path, every: set[int] | None = None) -> Iterator[tuple[int, Any]]:
+    """(number, luma) of a film's frames."""
+    for number, (_, pixels) in enumerate(scan(film, probe(film, count_frames=False), gray=True)):
+        if every is None or number in every:
+            yield number, pixels
+
+
+def likeness(film: Path, clips: list[tuple[int, Path]]) -> float:
+    """Mean SSIM of clips that begin at these frames of the film."""
+    wanted: dict[int, Any] = {}
+    for start, path in clips:
+        for number, pixels in pictures(path):
+            if (start + number) % SSIM_STEP == 0:
+                wanted[start + number] = pixels
+    return float(np.mean([ssim(p, wanted[n]) for n, p in pictures(film, set(wanted))]))
+
+
+def report(films: list[Path], options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        start_up = in_child(None, "encode", folder, options)[0]
+        theirs_up = yardstick(None, folder, options.crf, options.preset)
+        print(f"start-up, taken off: ours {start_up:.2f}, PySceneDetect {theirs_up:.2f} CPU-s")
+        totals: dict[str, float] = {}
+        for film in films:
+            compare(film, folder / film.stem, (start_up, theirs_up), totals, options)
+        chart(totals)
+
+
+def compare(
+    film: Path,
+    folder: Path,
+    start_up: tuple[float, float],
+    totals: dict[str, float],
+    options: argparse.Namespace,
+) -> None:
+    facts = probe(film, count_frames=False)
+    ticks = [tick for tick, _ in scan(film, facts, width=16, gray=True)]
+    length = facts.duration_s
+    peer = folder / "peer"
+    peer.mkdir(parents=True)
+    row = {"decode floor": floor(film)}
+    row["PySceneDetect"] = yardstick(film, peer, options.crf, options.preset) - start_up[1]
+    print(f"\n{film.name}: {length:.1f} s, {facts.picture.width}x{facts.picture.height}")
+    for mode in MODES:
+        out = folder / mode
+        out.mkdir()
+        cost, told = in_child(film, mode, out, options)
+        row[mode] = cost - start_up[0]
+        steps = ", ".join(f"{name} {value / length:.4f}" for name, value in told["seconds"].items())
+        same = sum(made == mode for made in told["modes"].values())
+        print(f"  {mode:7} {same} of {len(told['modes'])} clips that way; {steps}", flush=True)
+        if mode == "encode":
+            clips = [
+                (ticks.index(span[0]), out / f"{key}.mp4") for key, span in told["spans"].items()
+            ]
+            at, theirs = 0, []
+            for path in sorted(peer.glob("*.mp4")):
+                theirs.append((at, path))
+                at += sum(1 for _ in pictures(path))
+            print(
+                f"  SSIM: ours {likeness(film, clips):.4f}, PySceneDetect's "
+                f"{likeness(film, theirs):.4f}"
+            )
+    for name, value in row.items():
+        totals[name] = totals.get(name, 0.0) + value
+        print(
+            f"  {name:14} {value / length:.4f} CPU-s/s, {value / row['decode floor']:.2f} of the "
+            f"floor, {value / row['PySceneDetect']:.2f} of PySceneDetect"
+        )
+    totals["seconds"] = totals.get("seconds", 0.0) + length
+
+
+def chart(totals: dict[str, float]) -> None:
+    length = totals.pop("seconds")
+    most = max(totals.values())
+    print("\nall films")
+    for name, value in totals.items():
+        bar = "#" * max(1, round(40 * value / most))
+        print(
+            f"{name:14} {value / length:.4f} {value / totals['decode floor']:6.2f} of the floor "
+            f"{value / totals['PySceneDetect']:5.2f} of PySceneDetect {bar}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("films", type=Path, nargs="*")
+    parser.add_argument("--crf", type=int, default=23)
+    parser.add_argument("--preset", default="veryfast")
+    parser.add_argument("--clips-only", action="store_true")
+    parser.add_argument("--worker", choices=MODES, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        told = ours(options.films[0], options.worker, options.out, options) if options.films else {}
+        print(json.dumps(told))
+    else:
+        report(options.films, options)
+
+
+if __name__ == "__main__":
+    main()
