@@ -84,10 +84,12 @@ def make_teacher(data: Data, work: Path, folder: Path) -> None:
 
 
 def _write(folder: Path, figures: dict[str, float]) -> None:
-    """The figures beside the weights, where the tests of the project find what was promised."""
+    """The figures go beside this file: in the model's folder they would be part of its identity."""
     log.info("%s\n%s", folder.name, evaluate.report(figures))
     text = json.dumps({name: round(value, 4) for name, value in figures.items()}, indent=1)
-    (folder / "measured.json").write_text(text + "\n", encoding="utf-8")
+    measured = Path(__file__).parent / "measured"
+    measured.mkdir(exist_ok=True)
+    (measured / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
