@@ -39,6 +39,10 @@ ALIKE = {
 }
 """Colour names a person may use for one another, which no question may play off."""
 
+FROZEN = 0.9
+"""Share of frames like the one before, from which a clip is still. Little motion is not none: a
+small thing that crosses the picture, or a large one that grows slowly, measures as "still"."""
+
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
 
@@ -66,6 +70,9 @@ def facts_of(video: Video, segment: Segment, use: frozenset[str]) -> Facts:
         value = segment.labels.get(name) if name in use else None
         return value if value in decided else None
 
+    motion = label("motion", "still", "high")
+    if motion == "still" and segment.scores.get("frozen_share", 1.0) < FROZEN:
+        motion = None
     asr = _last_version(segment.texts_of("asr")) if "asr" in use else []
     ocr = _last_version(segment.texts_of("ocr")) if "ocr" in use else []
     said = " ".join(" ".join(text.text for text in asr).split())
@@ -74,7 +81,7 @@ def facts_of(video: Video, segment: Segment, use: frozenset[str]) -> Facts:
     return Facts(
         span=segment.span,
         camera=label("camera", *CAMERA, "mixed"),
-        motion=label("motion", "still", "high"),
+        motion=motion,
         brightness=label("brightness", "dark", "bright"),
         colour=label("colour", *ALIKE),
         colours=frozenset(ALIKE) & frozenset(words_of(named)),

@@ -60,6 +60,7 @@ class GenerateQa(Stage[Settings]):
     """Generate questions with answers and time evidence, by template or by teacher."""
 
     settings: Settings
+    version = 2
     needs = frozenset({"segments:{layer}"})
     provides = frozenset({"samples:qa"})
 

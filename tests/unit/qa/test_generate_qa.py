@@ -219,6 +219,16 @@ def test_undecided_labels_are_not_asked_about() -> None:
     assert questions == {"Does the camera move?", "How long does this clip last?"}
 
 
+def test_little_motion_is_not_called_none() -> None:
+    part = one_clip(motion="still")
+    frozen = asked(part, questions=50).segments[0].samples
+    assert any(sample.labels["fact"] == "motion" for sample in frozen)
+    part = one_clip(motion="still")
+    part.video.segments[0].scores["frozen_share"] = 0.3
+    moving = asked(part, questions=50).segments[0].samples
+    assert not any(sample.labels["fact"] == "motion" for sample in moving)
+
+
 def test_all_types_are_asked_where_the_facts_allow_and_none_crowds_out_another() -> None:
     part = one_clip(camera="pan_left", motion="high", brightness="dark", colour="red")
     part.video.segments[0].add_text("asr", "Pasta, more pasta and then cheese", WRITER)
