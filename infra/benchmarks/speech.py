@@ -1,0 +1,193 @@
+"""Word errors and word-time errors per recogniser; which test and recipe goes with which operator.
+
+    python infra/benchmarks/speech.py MEDIA            # a folder of speech with transcripts.json
+    python infra/benchmarks/speech.py --operators      # the table of operators alone
+
+Prints Markdown. Rendered speech has exact word times and needs no folder; real speech is measured
+where MEDIA holds it. One normaliser for all: lower-case letters and inner apostrophes, hyphens part
+words. Errors count replaced, lost and added words against the words said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import av
+import numpy as np
+
+from clipmill.pipeline.recipe import load_recipe
+from clipmill.stages.compose.render_synthetic import Settings, render
+from clipmill.stages.media.audio import audio
+from clipmill.stages.media.probe import probe
+from clipmill.stages.models.recognizer import SpeechRecognizer
+from clipmill.stages.models.recognizers.pocketsphinx import PocketSphinx
+from clipmill.stages.models.vad import RATE, Pcm
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATORS = (
+    "restore_sentences", "split_transcript", "score_text", "align_audio_tracks", "write_events",
+    "check_timeline", "ground_text", "verify_span", "llm_rewrite", "build_document",
+)  # fmt: skip
+Timed = tuple[str, float | None, float | None]  # word, start and end in seconds
+
+
+@dataclass
+class Tally:
+    """Errors of one group of recordings."""
+
+    said: int = 0
+    wrong: int = 0
+    away: list[float] = field(default_factory=list)  # of starts and ends of words that agree
+
+    def add(self, truth: Sequence[Timed], heard: Sequence[Timed]) -> None:
+        self.said += len(truth)
+        self.wrong += distance([word for word, *_ in truth], [word for word, *_ in heard])
+        same = SequenceMatcher(None, [w for w, *_ in truth], [w for w, *_ in heard], False)
+        for block in same.get_matching_blocks():
+            for n in range(block.size):
+                known, found = truth[block.a + n], heard[block.b + n]
+                for a, b in zip(known[1:], found[1:], strict=True):
+                    if a is not None and b is not None:
+                        self.away.append(abs(a - b))
+
+    def row(self, name: str) -> str:
+        times = "-"
+        if self.away:
+            middle, most = np.quantile(self.away, [0.5, 0.95])
+            times = f"{middle * 1000:.0f} / {most * 1000:.0f} ms"
+        return f"| {name} | {self.said} | {self.wrong / max(self.said, 1):.1%} | {times} |"
+
+
+def words_of(text: str) -> list[str]:
+    text = text.lower().replace("\u2019", "'").replace("-", " ")
+    return [word.strip("'") for word in re.sub(r"[^a-z' ]", " ", text).split() if word.strip("'")]
+
+
+def distance(truth: Sequence[str], heard: Sequence[str]) -> int:
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(truth, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            least = min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
+            diagonal, row[j] = row[j], least
+    return row[-1]
+
+
+def listen(recogniser: SpeechRecognizer, pcm: Iterable[Pcm]) -> list[Timed]:
+    heard = recogniser.recognize(pcm, "en")
+    return [
+        (plain, word.start / 1000, word.end / 1000)
+        for utterance in heard.utterances
+        for word in utterance.words
+        for plain in words_of(word.text)
+    ]
+
+
+def rendered(recogniser: SpeechRecognizer) -> Tally:
+    """Two minutes of rendered narration whose word times are known to the sample."""
+    tally = Tally()
+    plan = Settings(count=3, seed=9, width=64, height=48, fps=8, sounds=0.0, min_scenes=5)
+    with tempfile.TemporaryDirectory() as folder:
+        for video in render(plan, Path(folder)):
+            truth = [
+                (w.text, w.start_s, w.end_s) for line in video.truth.narration for w in line.words
+            ]
+            tally.add(truth, listen(recogniser, audio(video.path, probe(video.path))))
+    return tally
+
+
+def real(recogniser: SpeechRecognizer, media: Path) -> dict[str, Tally]:
+    """English recordings with verbatim transcripts, by kind; and how many words noise gave."""
+    tallies = {
+        "read speech, close": Tally(),
+        "speeches of the 1960s": Tally(),
+        "no speech": Tally(),
+    }
+    entries = json.loads((media / "speech" / "transcripts.json").read_text())
+    for name, entry in entries.items():
+        text = entry.get("text")
+        if not name.startswith("speech/") or entry.get("lang") != "en" or not text:
+            continue
+        group = "speeches of the 1960s" if "jfk" in name else "read speech, close"
+        tallies[group].add(times_of(media, entry), listen(recogniser, [sound(media / name)]))
+    for path in sorted((media / "speech").glob("nonspeech_*")):
+        tallies["no speech"].wrong += len(listen(recogniser, [sound(path)]))
+    return tallies
+
+
+def times_of(media: Path, entry: dict[str, str]) -> list[Timed]:
+    """Words of an entry, with times where a forced alignment is given."""
+    if "words_file" in entry:
+        known = json.loads((media / entry["words_file"]).read_text())
+        if "w" in known:
+            return [
+                (re.sub(r"\(\d\)", "", w["t"]), w["b"], w["b"] + w["d"])
+                for w in known["w"]
+                if w["t"][0] not in "<["
+            ]
+    return [(word, None, None) for word in words_of(entry["text"])]
+
+
+def sound(path: Path) -> Pcm:
+    """A whole sound file, 16 kHz mono."""
+    if path.suffix == ".raw":
+        return np.fromfile(path, np.int16)
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        pieces = [
+            piece.to_ndarray().reshape(-1)
+            for frame in [*container.decode(audio=0), None]
+            for piece in resampler.resample(frame)
+        ]
+    return np.concatenate(pieces)
+
+
+def operators() -> str:
+    """Operator, its tests and the recipes that use it: read from the files, never typed."""
+    uses: dict[str, list[str]] = {name: [] for name in OPERATORS}
+    for path in sorted((ROOT / "recipes" / "speech").glob("*.yaml")):
+        for entry in load_recipe(f"speech/{path.stem}").stages:
+            if entry.operator in uses and path.stem not in uses[entry.operator]:
+                uses[entry.operator].append(path.stem)
+    lines = ["| operator | tests | recipes |", "|---|---|---|"]
+    for name in OPERATORS:
+        tests = [
+            str(path.relative_to(ROOT / "tests"))
+            for path in sorted((ROOT / "tests").rglob("*.py"))
+            if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))
+            and path.name.startswith(("test_", "arms"))
+        ]
+        lines.append(f"| `{name}` | {', '.join(tests)} | {', '.join(uses[name]) or '-'} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("media", nargs="?", type=Path, help="folder with speech/transcripts.json")
+    parser.add_argument("--operators", action="store_true", help="the table of operators alone")
+    wanted = parser.parse_args()
+    if wanted.operators:
+        print(operators())
+        return
+    recogniser = SpeechRecognizer(PocketSphinx())
+    print("| speech | words | word errors | word times, median / 95 % |\n|---|---|---|---|")
+    print(rendered(recogniser).row("pocketsphinx, rendered narration"))
+    sys.stdout.flush()
+    if wanted.media is not None:
+        for name, tally in real(recogniser, wanted.media).items():
+            if tally.said:
+                print(tally.row(f"pocketsphinx, {name}"))
+            else:
+                print(f"| pocketsphinx, {name} | 0 | {tally.wrong} words heard | - |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""Every speech recipe from file to shards on rendered input, models replaced at the edge only.
+
+Recognition is real (subtitle files, or PocketSphinx where the recipe must listen); teachers,
+encoders and language models read prompts, pixels and words of the rendered world.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speech"))
+
+from arms import Reader
+from narrated import LAGGING, Eye, rendered
+
+from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.run import run
+from clipmill.pipeline.store import Store
+from clipmill.pipeline.verify import verify
+from clipmill.stages.compose.render_synthetic import RenderedVideo
+from clipmill.stages.compose.speech import say
+from clipmill.stages.ground import ground_text, verify_span, write_events
+from clipmill.stages.models.teacher import Reply, Request
+from clipmill.stages.models.teacher_settings import TeacherSettings
+from clipmill.stages.rewrite import llm_rewrite
+from clipmill.stages.score import score_text
+
+pytestmark = pytest.mark.timeout(240)
+RATE = 16_000
+
+
+class Asker(Reader):
+    """A language model at the edge that always makes the same request."""
+
+    async def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        return [Reply(r.id, json.dumps({"text": "Tell me what is going on."})) for r in requests]
+
+
+class Flat:
+    """A language model at the edge that finds every word equally hard."""
+
+    identity = ("flat", "1")
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def losses(self, texts: Sequence[tuple[str, str]]) -> list[float | None]:
+        return [3.0 for _ in texts]
+
+
+@pytest.fixture(autouse=True)
+def _edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    Reader.settings = TeacherSettings()  # type: ignore[attr-defined]
+    monkeypatch.setattr(write_events, "open_teacher", lambda _: Reader())
+    monkeypatch.setattr(llm_rewrite, "open_teacher", lambda _: Asker())
+    monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
+    monkeypatch.setattr(verify_span, "open_encoder", lambda _: Eye("colour", "shape"))
+    monkeypatch.setattr(score_text, "open_language_model", lambda _: Flat())
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[RenderedVideo]:
+    return rendered(LAGGING.model_copy(update={"count": 2}), tmp_path_factory.mktemp("in") / "v")
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> RenderedVideo:
+    """A dozen seconds, everything said when it is seen: what a recogniser hears in a moment."""
+    plan = LAGGING.model_copy(
+        update={"count": 1, "min_scenes": 3, "max_scenes": 3, "min_lag": 0, "max_lag": 0}
+    )
+    [video] = rendered(plan, tmp_path_factory.mktemp("short") / "v")
+    return video
+
+
+def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, Any]]:
+    """Run a recipe and read every clip's facts and text back from the shards."""
+    summary = run(load_recipe(recipe, sets), str(source), str(out), engine="inline")
+    assert set(summary.inputs) == {"packed"}, summary
+    assert verify(Store.open(str(out))).ok
+    members: dict[str, dict[str, Any]] = {}
+    for shard in sorted((out / "shards").glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar.getmembers():
+                key, _, form = member.name.partition(".")
+                file = tar.extractfile(member)
+                assert file is not None
+                data = file.read()
+                if form == "json":
+                    members.setdefault(key, {}).update(json.loads(data))
+                elif form == "txt":
+                    members.setdefault(key, {})["said"] = data.decode()
+                else:
+                    members.setdefault(key, {})[form] = len(data)
+    return list(members.values())
+
+
+SILENT = "stages.transcribe.engine=subtitles"
+LISTEN = "stages.transcribe.engine=pocketsphinx"
+
+
+def test_howtocaption_packs_captions_at_what_they_show(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    clips = packed(
+        "speech/howtocaption", videos[0].path.parent, tmp_path, SILENT,
+        "stages.ground_text.span=grow", "stages.ground_text.window_s=2",
+        "stages.sample_frames.fps=2", "stages.sample_frames.count=16",
+    )  # fmt: skip
+    truths = {video.truth.name: video.truth for video in videos}
+    assert len(clips) >= 5
+    for clip in clips:
+        start, end = extent(clip)
+        names = {
+            f"{scene.things[0].colour} {scene.things[0].shape}"
+            for scene in truths[Path(clip["video"]["id"]).stem].scenes
+            if min(end, scene.end_s) - max(start, scene.start_s) > 1
+        }
+        assert any(name in clip["said"] for name in names), (clip["said"], names)
+
+
+def extent(clip: dict[str, Any]) -> tuple[float, float]:
+    return float(clip["span"]["start_s"]), float(clip["span"]["end_s"])
+
+
+def test_howtostep_lets_steps_compete_for_the_whole_video(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    clips = packed("speech/howtostep", videos[0].path.parent, tmp_path, SILENT)
+    assert len(clips) >= 4 and all("mp4" in clip for clip in clips)
+
+
+def test_hdvila_packs_a_clip_per_sentence(short: RenderedVideo, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    path = source / "one.mp4"
+    path.write_bytes(short.path.read_bytes())
+    # Captions as people write them: cue times only, lines broken anywhere.
+    lines = short.truth.narration
+    path.with_suffix(".srt").write_text(
+        "\n".join(
+            f"{n}\n{stamp(line.start_s)} --> {stamp(line.end_s + 0.3)}\n{line.text.capitalize()}.\n"
+            for n, line in enumerate(lines, 1)
+        )
+    )
+    heard = "stages.heard.engine=pocketsphinx"
+    clips = packed("speech/hdvila", source, tmp_path / "out", heard)
+    said = sorted((extent(clip)[0], clip["said"].rstrip(".").casefold()) for clip in clips)
+    assert [text for _, text in said] == [line.text for line in lines]
+    assert (
+        np.median([abs(a - line.start_s) for (a, _), line in zip(said, lines, strict=True)]) < 0.2
+    )
+
+
+def stamp(seconds: float) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
+
+
+def test_livecc_packs_documents_of_words_and_frames(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    shorter = "stages.split_transcript.min_s=5"
+    clips = packed("speech/livecc", videos[0].path.parent, tmp_path, shorter)
+    words = [
+        word for clip in clips for slot in json.loads(clip["said"])["content"]
+        for *_, word in slot["words"] or []
+    ]  # fmt: skip
+    told = [w.text for v in videos for line in v.truth.narration for w in line.words]
+    assert len(words) >= 0.5 * len(told) and set(words) <= set(told)
+
+
+def test_livecc_sft_puts_a_request_in_front(short: RenderedVideo, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "one.mp4").write_bytes(short.path.read_bytes())
+    (source / "one.vtt").write_text(short.path.with_suffix(".vtt").read_text())
+    clips = packed("speech/livecc_sft", source, tmp_path / "out", SILENT,
+                   "stages.split_transcript.min_s=5")  # fmt: skip
+    assert clips
+    for clip in clips:
+        document = json.loads(clip["said"])
+        assert document["request"] == "Tell me what is going on." and document["previous"] == ""
+
+
+LATE_S = 3.2
+TOLD = [
+    (4.0, ["the red circle", "moves to the left", "over the grass"]),
+    (13.0, ["the blue star", "goes up", "in the sky"]),
+]
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with its own sound on track 0; on track 1 the same, late, with a narrator on top."""
+    folder = tmp_path_factory.mktemp("described")
+    rng = np.random.default_rng(2)
+    length = 20 * RATE
+    film = rng.normal(0, 20, length)
+    at = 0.0
+    while (at := at + float(rng.exponential(0.8))) < 19:
+        tone = np.sin(2 * np.pi * rng.uniform(200, 4000) * np.arange(RATE // 5) / RATE)
+        film[int(at * RATE) : int(at * RATE) + RATE // 5] += 400 * tone[: length - int(at * RATE)]
+    voiced = film.copy()
+    for second, phrases in TOLD:
+        voice = say(phrases).pcm
+        voiced[int(second * RATE) : int(second * RATE) + len(voice)] += voice
+    late = np.concatenate([np.zeros(round(LATE_S * RATE)), voiced])
+    for name, wave in (("film", film), ("told", late)):
+        np.clip(wave, -32768, 32767).astype("<i2").tofile(folder / f"{name}.raw")
+    raw = ["-f", "s16le", "-ar", str(RATE), "-ac", "1", "-i"]
+    (folder / "in").mkdir()
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i",
+               "testsrc=size=64x48:rate=10:duration=24", *raw, str(folder / "film.raw"), *raw,
+               str(folder / "told.raw"), "-map", "0:v", "-map", "1:a", "-map", "2:a",
+               "-c:v", "libx264", "-c:a", "aac", "-b:a", "96k",
+               str(folder / "in" / "film.mp4")]  # fmt: skip
+    subprocess.run(command, check=True)
+    return folder / "in"
+
+
+@pytest.mark.parametrize("recipe", ["speech/queryd", "speech/mad"])
+def test_descriptions_on_a_late_track_are_packed_at_the_times_of_the_picture(
+    recipe: str, described: Path, tmp_path: Path
+) -> None:
+    clips = packed(recipe, described, tmp_path, LISTEN)
+    starts = sorted(extent(clip)[0] for clip in clips)
+    for second, _ in TOLD:
+        assert min(abs(second + 0.06 - start) for start in starts) <= 0.25, starts
+    words = " ".join(clip["said"].casefold() for clip in clips)
+    assert sum(word in words for word in ("red", "grass", "blue", "star")) >= 3
