@@ -14,6 +14,7 @@ take.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import resource
 import subprocess
@@ -71,7 +72,8 @@ def yardstick(film: Path | None, out: Path, crf: int, preset: str) -> float:
     if film is None:
         return run([*command, "version"])
     split = ["split-video", "-q", "-o", str(out), "-crf", str(crf), "-p", preset]
-    return run([*command, "-q", "-i", str(film), "detect-adaptive", *split])
+    scenes = ["list-scenes", "-q", "-o", str(out)]
+    return run([*command, "-q", "-i", str(film), "detect-adaptive", *scenes, *split])
 
 
 def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -153,6 +155,16 @@ def likeness(film: Path, clips: list[tuple[int, Path]]) -> float:
     return float(np.mean([ssim(p, wanted[n]) for n, p in pictures(film, set(wanted))]))
 
 
+def starts(peer: Path) -> list[int]:
+    """First frames of PySceneDetect's scenes, from the table that it wrote."""
+    (table,) = peer.glob("*.csv")
+    with table.open() as file:
+        rows = list(csv.reader(file))
+    head = next(n for n, row in enumerate(rows) if "Start Frame" in row)
+    column = rows[head].index("Start Frame")
+    return [int(row[column]) - 1 for row in rows[head + 1 :]]
+
+
 def report(films: list[Path], options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -192,10 +204,7 @@ def compare(
             clips = [
                 (ticks.index(span[0]), out / f"{key}.mp4") for key, span in told["spans"].items()
             ]
-            at, theirs = 0, []
-            for path in sorted(peer.glob("*.mp4")):
-                theirs.append((at, path))
-                at += sum(1 for _ in pictures(path))
+            theirs = list(zip(starts(peer), sorted(peer.glob("*.mp4")), strict=True))
             print(
                 f"  SSIM: ours {likeness(film, clips):.4f}, PySceneDetect's "
                 f"{likeness(film, theirs):.4f}"

@@ -1,8 +1,9 @@
 """Cuts the clips of a video out of its source, each with exactly its span's frames.
 
 Not a stage: the packer calls it once a segment is kept, so no clip is cut that a decision drops.
-Encoding makes all clips alike (H.264, 8 bit, upright, square pixels, even sizes, AAC in sync) at
-the price of a generation of loss. `stages/media/cut.py` says how exactness is reached and checked.
+All clips come out as H.264, 8 bit, upright, with square pixels, even sizes and AAC in sync. Where
+a source already is that, whole groups of pictures are copied, which costs a tenth of encoding and
+loses nothing; all else is encoded. `stages/media/cut.py` says how exactness is reached and checked.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ __all__ = ["ClipMedia", "CutClip", "Settings"]
 
 
 class Settings(StageSettings):
-    mode: Literal["smart", "encode", "copy"] = "encode"
-    """How clips are made. `encode`: every frame anew, all clips alike. `smart`: packets are copied,
-    the ends of clips encoded, exact in all readers. `copy`: packets are copied and an edit list
-    hides the rest, exact in readers that follow edit lists. Where a source does not allow the way
-    asked for, its clips are encoded and their manifest says "encode: REASON"."""
+    mode: Literal["smart", "encode", "copy"] = "smart"
+    """How clips are made. `smart`: packets are copied, the ends of clips encoded, exact in all
+    readers. `encode`: every frame anew, all clips coded alike. `copy`: packets are copied and an
+    edit list hides the rest, exact only in readers that follow edit lists. Where a source does not
+    allow the way asked for, its clips are encoded and their manifest says "encode: REASON"."""
     crf: int = Field(default=23, ge=0, le=51)
     """Constant rate factor of x264: lower is better and larger."""
     preset: Literal[
@@ -54,7 +55,7 @@ class Settings(StageSettings):
 class CutClip:
     """Cuts spans out of a source; see `cut`."""
 
-    version = 1
+    version = 2
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
@@ -65,7 +66,7 @@ class CutClip:
             "operator": "cut_clip",
             "version": self.version,
             "settings": self.settings.model_dump(mode="json", exclude={"ffmpeg", "limits"}),
-            "ffmpeg": cut.version(self.settings.ffmpeg),
+            "encoders": cut.version(self.settings.ffmpeg),
         }
         return fingerprint(identity)
 

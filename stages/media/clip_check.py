@@ -19,6 +19,7 @@ from clipmill.schemas.errors import MediaError
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact
 from clipmill.stages.media.coded import Unclear, index, pick, shown
+from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.frames import Picture, decode_from, display_size, to_array
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probe as read
@@ -96,13 +97,16 @@ def glance(source: Path, probe: Probe, items: list[Wanted], limits: Limits) -> N
     if probe.damaged or not probe.picture.seekable:
         raise Unclear("a damaged file or one without an index")
     begin = min(item.first for item in items)
-    found = index(source, probe, begin, max(item.end for item in items))
+    with open_input(source) as container:
+        found = index(container, probe, begin, max(item.end for item in items))
     for item in items:
         item.ticks, item.thumbs = shown(found, item.first, item.end), {}
         if not item.ticks:
             raise Unclear("a span in which no frame starts")
     wanted = {item.ticks[place] for item in items for place in _places(len(item.ticks))}
-    small = {t: thumb(frame, probe) for t, frame in pick(source, probe, found, wanted, limits)}
+    small = {
+        t: thumb(frame, probe) for t, frame in pick(source, probe, found, wanted, limits, True)
+    }
     for item in items:
         item.thumbs = {place: small[item.ticks[place]] for place in _places(len(item.ticks))}
 
@@ -119,10 +123,11 @@ def check(
     encoding: Encoding,
     limits: Limits,
     mode: str,
+    rough: bool = False,
 ) -> ClipMedia:
     """The clip as it can be read back, or `Damaged` where it is not what was asked for."""
     try:
-        return _checked(path, source, probe, item, encoding, limits, mode)
+        return _checked(path, source, probe, item, encoding, limits, mode, rough)
     except Unclear as reason:
         raise inexact(item, source, str(reason)) from reason
 
@@ -135,9 +140,11 @@ def _checked(
     encoding: Encoding,
     limits: Limits,
     mode: str,
+    rough: bool,
 ) -> ClipMedia:
     clip = read(path, limits, count_frames=False)
-    found = index(path, clip, None, None)
+    with open_input(path) as container:
+        found = index(container, clip, None, None)
     ticks = shown(found, min(c.tick for c in found), max(c.tick for c in found) + 1)
     start, end = item.times(probe)
     count = len(ticks)
@@ -150,7 +157,7 @@ def _checked(
     if wrong:
         raise inexact(item, source, f"{count} frames instead of {expected}")
     places = _places(count)
-    pictures = pick(path, clip, found, [ticks[place] for place in places], limits)
+    pictures = pick(path, clip, found, [ticks[place] for place in places], limits, rough)
     clock, own = probe.picture.clock, clip.picture.clock
     for place, (_, frame) in zip(places, pictures, strict=True):
         at = own.exact(ticks[place]) - own.exact(ticks[0])

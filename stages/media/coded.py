@@ -2,9 +2,9 @@
 
 Which frames a span holds can be read from packets at one twentieth of a decode, and a few frames
 of a span need only what they refer to: from the key frame before each to the frame itself, other
-frames that nothing refers to left out. What comes out are true pictures (the loop filter stays
-on), so they may be compared and encoded. Only for containers in which packets have true
-presentation times; damage goes unseen here, so callers compare what they got with what was asked.
+frames that nothing refers to left out. What comes out are true pictures, which may be compared and
+encoded. Only for containers in which packets have true presentation times; damage goes unseen here,
+so callers compare what they got with what was asked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from clipmill.stages.media.decode import Decoding, open_input
 from clipmill.stages.media.h264 import IDR, NotH264, kind, units
 from clipmill.stages.media.limits import Limits
 
+_START = -(2**62)
+
 
 class Unclear(Exception):
     """The packets do not say which frames there are; decode instead."""
@@ -40,52 +42,56 @@ class Coded:
 
 
 def packets(
-    path: Path, probe: Probe, first: int | None, end: int | None, length_size: int = 0
+    container: Any, probe: Probe, first: int | None, end: int | None, length_size: int = 0
 ) -> Iterator[tuple[Coded, Any]]:
     """(facts, packet) in decoding order, from a key frame at or before tick `first`.
 
-    They end with the first packet from which on all are shown at or after `end`. `length_size` is
-    that of H.264's units and lets clean points be told from other key frames; 0 takes every key
-    frame for clean. Raises `Unclear` where a packet has no time, or parameter sets change.
+    `container` is an open input; it may serve several passes one after another, and none of its
+    streams may be decoded. The packets end with the first one from which on all are shown at or
+    after `end`. `length_size` is that of H.264's units and lets clean points be told from other key
+    frames; 0 takes every key frame for clean. Raises `Unclear` where a packet has no time, or
+    parameter sets change.
     """
-    if first is None or first <= (probe.picture.first or 0):
-        yield from _packets(path, probe, None, end, length_size)
-        return
-    found = _packets(path, probe, first, end, length_size)
-    begin = next(found, None)
-    if begin is None or begin[0].tick > first:  # behind the target, or a broken index
-        yield from _packets(path, probe, None, end, length_size)
-        return
-    yield begin
-    yield from found
+    begin = probe.picture.first or 0
+    if first is not None and first > begin:
+        found = _packets(container, probe, first, end, length_size)
+        head = next(found, None)
+        if head is not None and head[0].tick <= first:
+            yield head
+            yield from found
+            return
+        # Behind the target, or a broken index.
+    yield from _packets(container, probe, None, end, length_size)
 
 
 def _packets(
-    path: Path, probe: Probe, seek: int | None, end: int | None, length_size: int
+    container: Any, probe: Probe, seek: int | None, end: int | None, length_size: int
 ) -> Iterator[tuple[Coded, Any]]:
-    with open_input(path) as container:
-        stream = container.streams[probe.picture.index]
-        if seek is not None:
-            with suppress(OSError):  # a broken index: from the start
-                container.seek(seek, stream=stream, backward=True)
-        try:
-            for packet in container.demux(stream):
-                if not packet.size:
-                    continue
-                if packet.pts is None or packet.is_corrupt:
-                    raise Unclear("packets without times")
-                if packet.has_sidedata("new_extradata"):
-                    raise Unclear("changing parameter sets")
-                if end is not None and packet.dts is not None and packet.dts >= end:
-                    return
-                coded = _coded(packet, length_size)
-                if end is not None and coded.clean and coded.tick >= end:
-                    return
-                yield coded, packet
-        except (av.FFmpegError, NotH264) as error:
-            raise Unclear(
-                str(error) if isinstance(error, NotH264) else "damaged packets"
-            ) from error
+    stream = container.streams[probe.picture.index]
+    try:
+        container.seek(_START if seek is None else seek, stream=stream, backward=True)
+    except OSError as error:
+        if seek is None:
+            raise Unclear("a broken index") from error
+        return
+    try:
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            if packet.pts is None or packet.is_corrupt:
+                raise Unclear("packets without times")
+            if packet.has_sidedata("new_extradata"):
+                raise Unclear("changing parameter sets")
+            if end is not None and packet.dts is not None and packet.dts >= end:
+                return
+            coded = _coded(packet, length_size)
+            if end is not None and coded.clean and coded.tick >= end:
+                return
+            yield coded, packet
+    except NotH264 as error:
+        raise Unclear(str(error)) from error
+    except av.FFmpegError as error:
+        raise Unclear("damaged packets") from error
 
 
 def _coded(packet: Any, length_size: int) -> Coded:
@@ -98,10 +104,10 @@ def _coded(packet: Any, length_size: int) -> Coded:
 
 
 def index(
-    path: Path, probe: Probe, first: int | None, end: int | None, length_size: int = 0
+    container: Any, probe: Probe, first: int | None, end: int | None, length_size: int = 0
 ) -> list[Coded]:
     """The packets' facts as a list that begins with a key frame at or before `first`."""
-    found = [coded for coded, _ in packets(path, probe, first, end, length_size)]
+    found = [coded for coded, _ in packets(container, probe, first, end, length_size)]
     if not found:
         raise Unclear("no packets")
     if len({coded.tick for coded in found}) < len(found):
@@ -115,11 +121,17 @@ def shown(found: list[Coded], first: int, end: int) -> list[int]:
 
 
 def pick(
-    path: Path, probe: Probe, found: list[Coded], ticks: Iterable[int], limits: Limits
+    path: Path,
+    probe: Probe,
+    found: list[Coded],
+    ticks: Iterable[int],
+    limits: Limits,
+    rough: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """(tick, `av.VideoFrame`) of these ticks, in order. Raises `Unclear` where one is missing.
 
-    `found` is an `index` that covers them.
+    `found` is an `index` that covers them. `rough` leaves the loop filter off: a third cheaper, and
+    such pictures are fit for telling frames apart but for nothing else.
     """
     wanted = set(ticks)
     if not wanted:
@@ -128,6 +140,9 @@ def pick(
     with open_input(path) as container:
         stream = container.streams[probe.picture.index]
         decoding = Decoding(container, stream, limits.max_pixels)
+        if rough:
+            context = stream.codec_context
+            context.options = {**context.options, "skip_loop_filter": "all"}
         if found[0].tick > (probe.picture.first or 0):
             with suppress(OSError):  # a broken index; then the first packet is still ahead
                 container.seek(found[0].tick, stream=stream, backward=True)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, sound_of
 from clipmill.stages.media.clip_check import alike, thumb
 from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
 from clipmill.stages.media.decode import open_input
-from clipmill.stages.media.frames import display_size
+from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import NotH264, configuration
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
@@ -31,43 +32,60 @@ def copy_clip(
 ) -> ClipMedia:
     """Write one clip. Raises `Unclear` with the reason where it cannot be copied, `Damaged` where
     the clip does not show what it should."""
-    record, length_size = _suitable(source, probe, encoding)
-    found = index(source, probe, item.first, item.end, length_size)
-    item.ticks = shown(found, item.first, item.end)
-    if not item.ticks:
-        raise Unclear("no frame inside the span")
-    copied = _stretch(found, item.ticks)
+    _suitable(probe, encoding)
+    with open_input(source) as container:
+        template = container.streams[probe.picture.index]
+        record = template.codec_context.extradata or b""
+        length_size = _length_size(record) if probe.picture.codec == "h264" else 0
+        found = index(container, probe, item.first, item.end, length_size)
+        item.ticks = shown(found, item.first, item.end)
+        if not item.ticks:
+            raise Unclear("no frame inside the span")
+        copied = _stretch(found, item.ticks)
+        order = [coded.tick for coded in copied]
+        pieces = _pieces(container, probe, item, set(order), length_size)
+        origin, end = item.ticks[0], min(item.end, probe.picture.end or item.end)
+        sound = sound_of(source, probe, item, encoding, limits)
+        clock = probe.picture.clock
+        scale = clock.den if clock.den < 2**31 else 1000
+        kbps = encoding.audio_kbps
+        join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
+    _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
     # One picture proves decoder and times; for the rest, equal packets give equal pictures.
-    first = item.ticks[:1]
-    pictures = {t: thumb(frame, probe) for t, frame in pick(source, probe, found, first, limits)}
-    order = [coded.tick for coded in copied]
-    pieces = _pieces(source, probe, item, set(order), length_size)
-    end = min(item.end, probe.picture.end or item.end)
-    sound = sound_of(source, probe, item, encoding, limits)
-    kbps = encoding.audio_kbps
-    scale = probe.picture.clock.den if probe.picture.clock.den < 2**31 else 1000
-    join(path, source, probe, order, pieces, item.ticks[0], end, record, sound, kbps, scale=scale)
-    shown_for = probe.picture.clock.exact(end) - probe.picture.clock.exact(item.ticks[0])
-    _hide_after(path, int(shown_for * scale))
+    ((_, frame),) = pick(source, probe, found, [origin], limits)
+    return _checked(path, source, probe, item, copied, thumb(frame, probe), length_size, limits)
+
+
+def _checked(
+    path: Path,
+    source: Path,
+    probe: Probe,
+    item: Wanted,
+    copied: list[Coded],
+    picture: Picture,
+    length_size: int,
+    limits: Limits,
+) -> ClipMedia:
+    """Every packet, which frames are visible and when, and the first picture, as read back."""
     clip = read(path, limits, count_frames=False)
     own, clock = clip.picture.clock, probe.picture.clock
-    held = index(path, clip, None, None, length_size)
+    with open_input(path) as container:
+        held = index(container, clip, None, None, length_size)
     if [coded.digest for coded in held] != [coded.digest for coded in copied]:
         raise inexact(item, source, "other packets than were written")
-    seen = {coded.tick: place for coded, place in zip(held, order, strict=True)}
-    visible = [seen[c.tick] for c in sorted(held, key=lambda c: c.tick) if not c.hidden]
-    if visible != item.ticks:
-        raise inexact(item, source, f"{len(visible)} frames instead of {len(item.ticks)}")
-    joints = [tick for tick, place in seen.items() if place in pictures]
-    for tick, frame in pick(path, clip, held, joints, limits):
-        at = clock.exact(seen[tick]) - clock.exact(item.ticks[0])
-        if own.exact(tick) != at or not alike(thumb(frame, clip), pictures[seen[tick]], probe):
-            raise inexact(item, source, f"the frame at {float(at):.3f} s differs")
-    return item.media(path, probe, clip, len(visible), "copy", "editlist")
+    times = sorted(own.exact(coded.tick) for coded in held if not coded.hidden)
+    origin = clock.exact(item.ticks[0])
+    if times != [clock.exact(tick) - origin for tick in item.ticks]:
+        raise inexact(item, source, f"{len(times)} visible frames, or frames at other times")
+    first = min(coded.tick for coded in held if not coded.hidden)
+    ((_, frame),) = pick(path, clip, held, [first], limits)
+    if not alike(thumb(frame, clip), picture, probe):
+        raise inexact(item, source, "the first frame differs")
+    return item.media(path, probe, clip, len(times), "copy", "editlist")
 
 
-def _suitable(source: Path, probe: Probe, encoding: Encoding) -> tuple[bytes, int]:
-    """The decoder configuration and, for H.264, the size of the lengths before its units."""
+def _suitable(probe: Probe, encoding: Encoding) -> None:
+    """Raise `Unclear` with the reason where a source's packets cannot be copied."""
     picture = probe.picture
     shrunk = encoding.height is not None and encoding.height < display_size(picture)[1]
     reasons = {
@@ -79,10 +97,11 @@ def _suitable(source: Path, probe: Probe, encoding: Encoding) -> tuple[bytes, in
     for reason, holds in reasons.items():
         if holds:
             raise Unclear(reason)
-    with open_input(source) as container:
-        record = container.streams[picture.index].codec_context.extradata or b""
+
+
+def _length_size(record: bytes) -> int:
     try:
-        return record, configuration(record).length_size if picture.codec == "h264" else 0
+        return configuration(record).length_size
     except NotH264 as error:
         raise Unclear(str(error)) from error
 
@@ -99,9 +118,9 @@ def _stretch(found: list[Coded], ticks: list[int]) -> list[Coded]:
 
 
 def _pieces(
-    source: Path, probe: Probe, item: Wanted, wanted: set[int], length_size: int
+    container: Any, probe: Probe, item: Wanted, wanted: set[int], length_size: int
 ) -> Iterator[Piece]:
-    for coded, packet in packets(source, probe, item.first, item.end, length_size):
+    for coded, packet in packets(container, probe, item.first, item.end, length_size):
         if coded.tick in wanted:
             yield Piece(coded.tick, bytes(packet), coded.key)
 

@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import ffmpeg
 
 from clipmill.schemas.errors import Damaged, DecoderLost
@@ -44,10 +45,10 @@ def binary(setting: str | None = None) -> str:
 
 
 def version(setting: str | None = None) -> str:
-    """ffmpeg's version line, for fingerprints."""
+    """What encodes: ffmpeg's version line and PyAV's version, for fingerprints."""
     command = [binary(setting), "-nostdin", "-hide_banner", "-version"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return shown.stdout.split("\n", 1)[0]
+    return f"{shown.stdout.splitlines()[0]}; PyAV {av.__version__}"
 
 
 def encode(
@@ -64,13 +65,20 @@ def encode(
     `modes` is what the manifest says of each clip's making.
     """
 
-    def attempt(seek: bool) -> dict[str, ClipMedia]:
+    def attempt(seek: bool, rough: bool = False) -> dict[str, ClipMedia]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".cut-") as work:
             command = _command(source, probe, items, folder, Path(work), encoding, limits, seek)
             _run(command, Path(work), limits)
         return {
             item.key: check(
-                folder / f"{item.key}.mp4", source, probe, item, encoding, limits, modes[item.key]
+                folder / f"{item.key}.mp4",
+                source,
+                probe,
+                item,
+                encoding,
+                limits,
+                modes[item.key],
+                rough,
             )
             for item in items
         }
@@ -78,7 +86,7 @@ def encode(
     if not encoding.fps:  # thinning is judged by the neighbours of frames, so it needs them all
         try:
             glance(source, probe, items, limits)
-            return attempt(seek=True)
+            return attempt(seek=True, rough=True)
         except (Unclear, Damaged):
             pass  # the packets promise more than decodes; then what decodes decides
     survey(source, probe, items, limits)

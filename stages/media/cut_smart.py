@@ -61,10 +61,25 @@ def smart_clip(
 ) -> ClipMedia:
     """Write one clip. Raises `Unclear` with the reason where it is not proven, `Damaged` where
     the clip does not hold what it should."""
-    found_in = suitable(source, probe, encoding)
+    suitable(probe, encoding)
+    with open_input(source) as container:
+        return _smart_clip(container, source, probe, item, path, encoding, limits)
+
+
+def _smart_clip(
+    container: Any,
+    source: Path,
+    probe: Probe,
+    item: Wanted,
+    path: Path,
+    encoding: Encoding,
+    limits: Limits,
+) -> ClipMedia:
+    template = container.streams[probe.picture.index]
     try:
+        found_in = _configuration(template.codec_context.extradata or b"")
         ours = h264.sequence(found_in.sps[0])
-        found = index(source, probe, item.first, item.end, found_in.length_size)
+        found = index(container, probe, item.first, item.end, found_in.length_size)
         plan = planned(found, item.first, item.end)
         if ours.reordered is None and plan.copied != sorted(plan.copied):
             raise Unclear("reordering that is not declared")
@@ -73,18 +88,18 @@ def smart_clip(
         pictures = ends.encode(source, probe, found, plan, limits)
         record = ends.record(found_in)
         digests: list[bytes] = []
-        pieces = _pieces(source, probe, item, plan, found_in, ends, digests)
+        pieces = _pieces(container, probe, item, plan, found_in, ends, digests)
         end = min(item.end, probe.picture.end or item.end)
         sound = sound_of(source, probe, item, encoding, limits)
         kbps = encoding.audio_kbps
-        join(path, source, probe, plan.order, pieces, item.ticks[0], end, record, sound, kbps)
+        join(path, template, plan.order, pieces, item.ticks[0], end, record, sound, kbps)
     except NotH264 as error:
         raise Unclear(str(error)) from error
     return _checked(path, source, probe, item, plan, digests, pictures, limits)
 
 
-def suitable(source: Path, probe: Probe, encoding: Encoding) -> Configuration:
-    """The decoder configuration of a source whose packets can be copied, else `Unclear`."""
+def suitable(probe: Probe, encoding: Encoding) -> None:
+    """Raise `Unclear` with the reason where a source's packets cannot be copied."""
     picture = probe.picture
     width, height = picture.width or 0, picture.height or 0
     shrunk = encoding.height is not None and encoding.height < display_size(picture)[1]
@@ -101,15 +116,14 @@ def suitable(source: Path, probe: Probe, encoding: Encoding) -> Configuration:
     for reason, holds in reasons.items():
         if holds:
             raise Unclear(reason)
-    with open_input(source) as container:
-        extra = container.streams[picture.index].codec_context.extradata or b""
-    try:
-        found = h264.configuration(extra)
-        if len(found.sps) != 1:
-            raise Unclear("several parameter sets")
-        sequence = h264.sequence(found.sps[0])
-    except NotH264 as error:
-        raise Unclear(str(error)) from error
+
+
+def _configuration(record: bytes) -> Configuration:
+    """The decoder configuration of a source, where it is one that can be joined."""
+    found = h264.configuration(record)
+    if len(found.sps) != 1:
+        raise Unclear("several parameter sets")
+    sequence = h264.sequence(found.sps[0])
     if sequence.profile not in _PROFILES or sequence.depth != 8 or sequence.chroma != 1:
         raise Unclear(f"profile {sequence.profile}")
     if not sequence.progressive:
@@ -238,7 +252,7 @@ def _joints(plan: Plan) -> set[int]:
 
 
 def _pieces(
-    source: Path,
+    container: Any,
     probe: Probe,
     item: Wanted,
     plan: Plan,
@@ -256,7 +270,7 @@ def _pieces(
         yield noted(ends.pieces[tick])
     left = iter(plan.copied)
     due = next(left)
-    for coded, packet in packets(source, probe, item.first, item.end, found.length_size):
+    for coded, packet in packets(container, probe, item.first, item.end, found.length_size):
         if coded.tick != due:
             continue
         units = list(h264.units(bytes(packet), found.length_size))
@@ -284,7 +298,8 @@ def _checked(
         raise inexact(item, source, clip.damage[0])
     own, clock = clip.picture.clock, probe.picture.clock
     origin = clock.exact(item.ticks[0])
-    held = index(path, clip, None, None, _LENGTH)
+    with open_input(path) as container:
+        held = index(container, clip, None, None, _LENGTH)
     if [coded.digest for coded in held] != digests:
         raise inexact(item, source, "other packets than were written")
     zero = own.exact(min(coded.tick for coded in held))

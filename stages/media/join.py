@@ -17,9 +17,7 @@ from typing import Any
 import av
 import numpy as np
 
-from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import AAC_CODER, Sound
-from clipmill.stages.media.decode import open_input
 
 _BLOCK = 4096  # samples that go to the sound encoder at once
 
@@ -35,8 +33,7 @@ class Piece:
 
 def join(
     path: Path,
-    source: Path,
-    probe: Probe,
+    template: Any,
     order: list[int],
     pieces: Iterable[Piece],
     origin: int,
@@ -48,20 +45,16 @@ def join(
 ) -> None:
     """Write `path`. `order` holds the ticks of `pieces`, both in decoding order.
 
-    Tick `origin` becomes time zero, where the sound starts; pieces before it are decoded and not
-    shown. `end` is where the last picture's display ends. `record` is the decoder configuration,
-    `scale` the ticks per second of edit lists.
+    `template` is the source's stream, of an open container. Tick `origin` becomes time zero, where
+    the sound starts; pieces before it are decoded and not shown. `end` is where the last picture's
+    display ends. `record` is the decoder configuration, `scale` the ticks per second of edit lists.
     """
     ticks = sorted(order)
     ends = dict(zip(ticks, [*ticks[1:], max(end, ticks[-1] + 1)], strict=True))
     delay = max(early - tick for early, tick in zip(ticks, order, strict=True))
     options = {"movflags": "+faststart", "movie_timescale": str(scale)}
-    with (
-        open_input(source) as container,
-        av.open(str(path), "w", format="mp4", options=options) as out,
-    ):
+    with av.open(str(path), "w", format="mp4", options=options) as out:
         out.flags |= av.container.Flags.bitexact.value
-        template = container.streams[probe.picture.index]
         base: Fraction = template.time_base
         stream = out.add_stream_from_template(template)
         stream.codec_context.extradata = record
