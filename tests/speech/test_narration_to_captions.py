@@ -10,11 +10,13 @@ import itertools
 
 import numpy as np
 import pytest
-from arms import ARMS, Item, annotate, arms, hits, interval, start_errors
-from narrated import LAGGING, rendered
+from arms import ARMS, Item, annotate, arms, hits, interval, item, start_errors
+from narrated import LAGGING, Eye, rendered
 
 from clipmill.schemas.records import Part
 from clipmill.stages.compose.render_synthetic import RenderedVideo
+from clipmill.stages.ground import ground_text, verify_span
+from clipmill.stages.ground.verify_span import Settings, VerifySpan
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,50 @@ def test_sentences_are_found_at_their_borders(
         for line in video.truth.narration:
             near += [min(abs(b - at) for b in borders) for at in (line.start_s, line.end_s)]
     assert np.mean(np.array(near) <= 0.2) >= 0.95
+
+
+def test_doubts_tell_spans_in_place_from_spans_beside_it(
+    videos: list[RenderedVideo], parts: list[Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """verify_span, looking at other slots than the search did, on re-timed and on speech times."""
+    monkeypatch.setattr(verify_span, "open_encoder", lambda _: Eye("colour", "shape"))
+    margins: dict[bool, list[float]] = {True: [], False: []}
+    for number, (video, part) in enumerate(zip(videos, parts, strict=True)):
+        for layer in ("grounded", "events"):
+            stage = VerifySpan(Settings(layer=layer, name=layer))
+            stage.setup()
+            stage.process(part)
+            for segment in part.video.layer(layer):
+                own = item(number, segment.texts_of("caption")[0].text, segment, video.truth)
+                if own.scene is None or f"{layer}_margin" not in segment.scores:
+                    continue
+                scene = video.truth.scenes[own.scene]
+                shared = min(own.end, scene.end_s) - max(own.start, scene.start_s)
+                in_place = shared >= 0.5 * (own.end - own.start)
+                margins[in_place].append(segment.scores[f"{layer}_margin"])
+    right, beside = np.array(margins[True]), np.array(margins[False])
+    print(f"in place {len(right)}, beside {len(beside)}: "
+          f"{(right >= 0).mean():.2f} and {(beside >= 0).mean():.2f} pass")  # fmt: skip
+    assert len(beside) >= 10
+    assert (right >= 0).mean() >= 0.75 and (beside >= 0).mean() <= 0.1
+
+
+def test_texts_that_compete_for_frames_are_placed_best(
+    videos: list[RenderedVideo], parts: list[Part], made: dict[str, list[Item]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
+    found: list[Item] = []
+    for number, (video, part) in enumerate(zip(videos, parts, strict=True)):
+        stage = ground_text.GroundText(
+            ground_text.Settings(layer="timeline", into="joint", method="joint", name="joint",
+                                 window_s=2.0, span="grow", prior="start")
+        )  # fmt: skip
+        stage.setup()
+        stage.process(part)
+        for segment in part.video.layer("joint"):
+            segment.scores["grounding_shift_s"] = segment.scores["joint_shift_s"]
+            text = segment.texts_of("caption")[0].text
+            found.append(item(number, text, segment, video.truth))
+    assert len(found) == len(made["retimed"])
+    assert mean_error(found, videos) <= 0.25 * mean_error(made["raw"], videos)
