@@ -23,7 +23,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.stages.compose.render_synthetic import Settings, render
 from clipmill.stages.media.audio import audio
 from clipmill.stages.media.probe import probe
@@ -113,8 +113,8 @@ def real(recogniser: SpeechRecognizer, media: Path) -> dict[str, Tally]:
     }
     entries = json.loads((media / "speech" / "transcripts.json").read_text())
     for name, entry in entries.items():
-        text = entry.get("text")
-        if not name.startswith("speech/") or entry.get("lang") != "en" or not text:
+        verbatim = entry.get("kind") == "verbatim" and entry.get("text")
+        if not name.startswith("speech/") or entry.get("lang") != "en" or not verbatim:
             continue
         group = "speeches of the 1960s" if "jfk" in name else "read speech, close"
         tallies[group].add(times_of(media, entry), listen(recogniser, [sound(media / name)]))
@@ -159,11 +159,15 @@ def operators() -> str:
                 uses[entry.operator].append(path.stem)
     lines = ["| operator | tests | recipes |", "|---|---|---|"]
     for name in OPERATORS:
+        # Imported by a test, or run by one as a part of a recipe.
+        used = rf"import.*\b{name}\b|\.{name} import|" + "|".join(
+            rf'"speech/{recipe}"' for recipe in uses[name] or ["-"]
+        )
         tests = [
             str(path.relative_to(ROOT / "tests"))
             for path in sorted((ROOT / "tests").rglob("*.py"))
-            if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))
-            and path.name.startswith(("test_", "arms"))
+            if path.name.startswith(("test_", "arms"))
+            and re.search(used, path.read_text(encoding="utf-8"))
         ]
         lines.append(f"| `{name}` | {', '.join(tests)} | {', '.join(uses[name]) or '-'} |")
     return "\n".join(lines)

@@ -65,9 +65,9 @@ def test_unrelated_recordings_and_silence_give_no_confident_offset(
     sound, own = reference
     for seed in (7, 8, 9):
         found = offset_of(own, heard(film(seed)), 120)
-        assert found is not None and found.confidence < 1.2
+        assert found is not None and found.confidence < 1.5
     same = offset_of(own, heard(0.3 * late(sound, 12.34)), 120)
-    assert same is not None and same.confidence > 3
+    assert same is not None and same.confidence > 9
     assert same.seconds == pytest.approx(12.34, abs=0.02)
     assert offset_of(own, heard(np.zeros(60 * RATE)), 120) is None
     assert offset_of(own, onsets([]), 120) is None
