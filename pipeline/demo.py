@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clipmill.pipeline.events import Event, Summary
-from clipmill.pipeline.recipe import load_recipe
-from clipmill.pipeline.report import write_report
-from clipmill.pipeline.run import Listener, run
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.engine.events import Event, Summary
+from clipmill.pipeline.engine.run import Listener, run
+from clipmill.pipeline.output.report import write_report
+from clipmill.pipeline.recipe.recipe import load_recipe
+from clipmill.pipeline.store.store import Store
 from clipmill.stages.compose.render_synthetic import Settings, render
 
 FILMS = Settings(count=4, seed=7, min_scenes=2, max_scenes=4)

@@ -36,8 +36,8 @@ from vocabulary import tokenizer  # noqa: E402
 FILES, CLIPS = 8, 1000
 SEED = 1
 TESTED = 200
-EYES_STEPS, ENCODER_STEPS = 1500, 800
-STAGES = (("tongue", 900, 2e-3, True), ("both", 700, 1e-3, False))  # steps, rate, eyes frozen
+EYES_STEPS, ENCODER_STEPS = 1000, 800
+STAGES = (("tongue", 700, 2e-3, True), ("both", 500, 1e-3, False))  # steps, rate, eyes frozen
 TEXTS = 0.15  # share of clips that come with each of the two text-only questions
 TEACHER, ENCODER = "clipmill-world-vl", "clipmill-world-clip"
 

@@ -39,7 +39,7 @@ _spec = importlib.util.spec_from_file_location("tiny_models", TESTS / "models" /
 assert _spec is not None and _spec.loader is not None
 _tiny = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_tiny)
-models_extra, tiny_vlm = _tiny.models_extra, _tiny.tiny_vlm
+tiny_vlm = _tiny.tiny_vlm
 
 
 @pytest.fixture(scope="session")

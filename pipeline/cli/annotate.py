@@ -21,7 +21,7 @@ from clipmill.pipeline.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from clipmill.pipeline.recipe import Recipe
+    from clipmill.pipeline.recipe.recipe import Recipe
     from clipmill.schemas.errors import RecipeError
 
 
@@ -67,7 +67,7 @@ def run(
 
         clipmill run mine.yaml videos -o out2 --from out --set stages.caption_clip.frames=16
     """
-    from clipmill.pipeline.recipe import load_recipe
+    from clipmill.pipeline.recipe.recipe import load_recipe
 
     sets = [*(set or []), *(["stages.probe_media.strict=true"] if strict else [])]
     loaded = load_recipe(recipe, sets)
@@ -165,8 +165,8 @@ def submit(
         clipmill submit mine.yaml s3://bucket/in -o s3://bucket/out --address http://head:8265
     """
     from clipmill.pipeline.cli.jobs import submit_run
-    from clipmill.pipeline.lint import lint
-    from clipmill.pipeline.recipe import load_recipe
+    from clipmill.pipeline.recipe.lint import lint
+    from clipmill.pipeline.recipe.recipe import load_recipe
 
     loaded = load_recipe(recipe, set or [])
     # Packages are the cluster's business: its image is not this machine.
@@ -202,8 +202,8 @@ def try_stage(
 
 
 def _remembered(out: str, sets: list[str]) -> tuple[Recipe, str, int | None]:
-    from clipmill.pipeline.recipe import load_resolved
-    from clipmill.pipeline.store import Store
+    from clipmill.pipeline.recipe.recipe import load_resolved
+    from clipmill.pipeline.store.store import Store
     from clipmill.schemas.errors import InputError
 
     made = Store.open(out).find("recipe.json")
@@ -232,8 +232,8 @@ def _work(
     annotate: bool = True,
 ) -> None:
     from clipmill.pipeline.cli.progress import print_summary, progress
-    from clipmill.pipeline.lint import lint
-    from clipmill.pipeline.run import run as run_recipe
+    from clipmill.pipeline.engine.run import run as run_recipe
+    from clipmill.pipeline.recipe.lint import lint
 
     _refuse(lint(recipe))
     with progress(recipe) as on_event:

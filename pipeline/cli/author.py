@@ -92,7 +92,7 @@ def new_stage(
 
         clipmill new stage score_blur && pytest test_score_blur.py
     """
-    from clipmill.pipeline.registry import operators
+    from clipmill.pipeline.recipe.registry import operators
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(

@@ -30,7 +30,7 @@ def demo(
     """
     from clipmill.pipeline.cli.progress import print_summary, progress
     from clipmill.pipeline.demo import demo as show
-    from clipmill.pipeline.recipe import load_recipe
+    from clipmill.pipeline.recipe.recipe import load_recipe
 
     with progress(load_recipe("core/footage")) as on_event:
         summary, report = show(folder, on_event)

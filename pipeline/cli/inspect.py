@@ -13,7 +13,7 @@ from clipmill.pipeline.cli.options import AsJson, Output
 from clipmill.schemas.errors import InputError
 
 if TYPE_CHECKING:
-    from clipmill.pipeline.store import Store
+    from clipmill.pipeline.store.store import Store
     from clipmill.schemas.records import Segment, Video
 
 
@@ -39,7 +39,7 @@ def explain(
 
         clipmill explain out films/film.mp4
     """
-    from clipmill.pipeline.store import Store
+    from clipmill.pipeline.store.store import Store
 
     store = Store.open(out)
     story = _clip(store, key) or _input(store, key)
@@ -55,8 +55,8 @@ def explain(
 
 
 def _clip(store: Store, key: str) -> dict[str, Any] | None:
-    from clipmill.pipeline.decide import read_verdicts
-    from clipmill.pipeline.tables import manifest, read_table
+    from clipmill.pipeline.output.decide import read_verdicts
+    from clipmill.pipeline.output.tables import manifest, read_table
     from clipmill.schemas.shards import clip_key, clip_manifest
 
     if manifest(store) is None:
@@ -86,7 +86,7 @@ def _packed(store: Store, key: str, row: dict[str, Any]) -> dict[str, Any] | Non
 
     import pyarrow.parquet as pq
 
-    from clipmill.pipeline.pack import read_failures, read_manifest
+    from clipmill.pipeline.output.pack import read_failures, read_manifest
 
     manifest = read_manifest(store)
     if manifest is None:
@@ -114,14 +114,14 @@ def _step(step: Any, segment: Segment) -> str:
 
 
 def _records(store: Store, video_id: str, segment_id: str) -> tuple[Video, Segment]:
-    from clipmill.pipeline.tables import read_videos
+    from clipmill.pipeline.output.tables import read_videos
 
     video = next(v for v in read_videos(store, without=["embeddings"]) if v.id == video_id)
     return video, next(s for s in video.segments if s.id == segment_id)
 
 
 def _input(store: Store, key: str) -> dict[str, Any] | None:
-    from clipmill.pipeline.ledger import Ledger
+    from clipmill.pipeline.engine.ledger import Ledger
     from clipmill.schemas.shards import clip_key, video_key
 
     ledger = Ledger(store, "")
@@ -173,8 +173,8 @@ def stats(
 
         clipmill stats out/shards/*.tar --json
     """
-    from clipmill.pipeline import stats as counting
-    from clipmill.pipeline.store import Store
+    from clipmill.pipeline.output import stats as counting
+    from clipmill.pipeline.store.store import Store
 
     found: counting.Stats | counting.ShardStats
     if all(name.endswith(".tar") for name in out):
@@ -199,8 +199,8 @@ def verify(out: Output, as_json: AsJson = False) -> None:
 
         clipmill verify out
     """
-    from clipmill.pipeline.store import Store
-    from clipmill.pipeline.verify import verify as check
+    from clipmill.pipeline.output.verify import verify as check
+    from clipmill.pipeline.store.store import Store
 
     report = check(Store.open(out))
     if as_json:

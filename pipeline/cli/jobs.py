@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from clipmill.pipeline.recipe_file import builtin_recipes
+from clipmill.pipeline.recipe.recipe_file import builtin_recipes
 from clipmill.schemas.errors import ClipmillError
 
 

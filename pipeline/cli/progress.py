@@ -25,8 +25,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from clipmill.pipeline.events import Event, Summary
-from clipmill.pipeline.recipe import Recipe
+from clipmill.pipeline.engine.events import Event, Summary
+from clipmill.pipeline.recipe.recipe import Recipe
 
 PHASES = {
     "inputs": "reading the list of inputs",

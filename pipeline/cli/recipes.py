@@ -38,8 +38,8 @@ def check(
 
         clipmill check mine.yaml core/footage
     """
-    from clipmill.pipeline.lint import lint
-    from clipmill.pipeline.recipe import load_recipe
+    from clipmill.pipeline.recipe.lint import lint
+    from clipmill.pipeline.recipe.recipe import load_recipe
 
     bad = False
     for name in recipe:
@@ -73,9 +73,9 @@ def plan(
 
     from ruamel.yaml import YAML
 
-    from clipmill.pipeline.lint import lint
-    from clipmill.pipeline.plan import plan as plan_recipe
-    from clipmill.pipeline.recipe import load_recipe
+    from clipmill.pipeline.engine.plan import plan as plan_recipe
+    from clipmill.pipeline.recipe.lint import lint
+    from clipmill.pipeline.recipe.recipe import load_recipe
     from clipmill.stages.source.ingest_video import ingest
 
     loaded = load_recipe(recipe, set or [])
@@ -145,7 +145,7 @@ def stages(
 
         clipmill stages split_shots
     """
-    from clipmill.pipeline.registry import operators
+    from clipmill.pipeline.recipe.registry import operators
 
     if name is not None:
         _explain(name)
@@ -161,7 +161,7 @@ def stages(
 def _explain(name: str) -> None:
     import inspect
 
-    from clipmill.pipeline.registry import load
+    from clipmill.pipeline.recipe.registry import load
     from clipmill.stages.source import ingest_video
     from clipmill.stages.stage import Stage
 
@@ -184,7 +184,7 @@ def _explain(name: str) -> None:
 
 
 def _settings(model: type[BaseModel], indent: str = "") -> None:
-    from clipmill.pipeline.typed_settings import models_in
+    from clipmill.pipeline.recipe.typed_settings import models_in
 
     if not indent:
         typer.echo("settings")
@@ -227,9 +227,9 @@ def recipes(
 
         clipmill recipes core/footage > mine.yaml
     """
-    from clipmill.pipeline.recipe_file import builtin_recipes
-    from clipmill.pipeline.registry import nearest
-    from clipmill.pipeline.yaml_places import read_file
+    from clipmill.pipeline.recipe.recipe_file import builtin_recipes
+    from clipmill.pipeline.recipe.registry import nearest
+    from clipmill.pipeline.recipe.yaml_places import read_file
 
     builtin = builtin_recipes()
     if name is None:
@@ -253,6 +253,6 @@ def schema() -> None:
 
         clipmill schema > recipe.schema.json
     """
-    from clipmill.pipeline.recipe_schema import json_schema
+    from clipmill.pipeline.recipe.recipe_schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=1))

@@ -49,7 +49,7 @@ def selfcheck(
         clipmill selfcheck --videos 4
     """
     from clipmill.pipeline.cli.progress import progress
-    from clipmill.pipeline.recipe import load_recipe
+    from clipmill.pipeline.recipe.recipe import load_recipe
     from clipmill.pipeline.selfcheck.check import SEED, footage
     from clipmill.pipeline.selfcheck.check import selfcheck as check
 

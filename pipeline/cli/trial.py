@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clipmill.pipeline.lint import lint
-from clipmill.pipeline.recipe import Recipe, load_resolved
-from clipmill.pipeline.registry import load_stage, providers
+from clipmill.pipeline.recipe.lint import lint
+from clipmill.pipeline.recipe.recipe import Recipe, load_resolved
+from clipmill.pipeline.recipe.registry import load_stage, providers
 from clipmill.schemas.arrow import to_arrow
 from clipmill.schemas.errors import RecipeError
 from clipmill.schemas.records import Part, Segment, Video

@@ -14,10 +14,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipmill.pipeline.decide import read_verdicts
-from clipmill.pipeline.events import Event, Summary
-from clipmill.pipeline.recipe import Recipe
-from clipmill.pipeline.run import Listener, run
+from clipmill.pipeline.engine.events import Event, Summary
+from clipmill.pipeline.engine.run import Listener, run
+from clipmill.pipeline.output.decide import read_verdicts
+from clipmill.pipeline.output.tables import read_videos
+from clipmill.pipeline.recipe.recipe import Recipe
 from clipmill.pipeline.selfcheck.captions import Told, captions, told
 from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
@@ -26,8 +27,7 @@ from clipmill.pipeline.selfcheck.planted import planted
 from clipmill.pipeline.selfcheck.questions import generate_qa
 from clipmill.pipeline.selfcheck.records import packed_records, schema_validity
 from clipmill.pipeline.selfcheck.speech import assign_speech, transcribe
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import read_videos
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import InputError
 from clipmill.stages.caption.caption_clip import CaptionClip
 from clipmill.stages.caption.given_caption import GivenCaption

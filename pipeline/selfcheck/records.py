@@ -16,10 +16,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from clipmill.pipeline.pack import read_manifest
+from clipmill.pipeline.output.pack import read_manifest
+from clipmill.pipeline.output.tars import members
 from clipmill.pipeline.selfcheck.figures import Figure, Miss, share
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tars import members
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.shards import LAYOUT
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline.recipe import load_recipe
-from clipmill.pipeline.run import run
+from clipmill.pipeline.engine.run import run
+from clipmill.pipeline.recipe.recipe import load_recipe
 from tests.rendered import render
 
 QUICK = Path(__file__).with_name("quick.yaml")

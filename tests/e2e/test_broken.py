@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline.account import read_inputs
-from clipmill.pipeline.recipe import load_recipe
-from clipmill.pipeline.run import run
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import read_videos
+from clipmill.pipeline.engine.account import read_inputs
+from clipmill.pipeline.engine.run import run
+from clipmill.pipeline.output.tables import read_videos
+from clipmill.pipeline.recipe.recipe import load_recipe
+from clipmill.pipeline.store.store import Store
 
 RECIPE = Path(__file__).with_name("probe.yaml")
 FAILS = {"unreadable", "undecodable", "no_video"}

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.verify import verify
+from clipmill.pipeline.output.verify import verify
+from clipmill.pipeline.store.store import Store
 from tests.e2e.conftest import QUICK, shards
 
 pytestmark = pytest.mark.timeout(600)

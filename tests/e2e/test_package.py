@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CHECK = """
 import sys, clipmill
-from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.stages.split.split_shots import SplitShots
 recipe = load_recipe("core/footage")
 assert issubclass(SplitShots, clipmill.Stage)
@@ -26,10 +27,14 @@ print(clipmill.__file__, len(recipe.stages))
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
+    # From a copy: setuptools builds inside the source tree and would pick up what it left there.
+    source = folder / "source"
+    spared = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "demo", "out")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=spared)
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-            *("--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)),
+            *("--no-build-isolation", "--wheel-dir", str(folder), str(source)),
         ],
         check=True,
         cwd=folder,

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from clipmill.pipeline.cli.app import app
-from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.pipeline.selfcheck.check import Checked, footage, measure, read_cases, selfcheck
 from clipmill.pipeline.selfcheck.figures import Figure
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import InputError
 from clipmill.stages.compose.scenes import Settings
 from clipmill.stages.compose.truth import Truth

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clipmill.pipeline.ray_engine import RayEngine
+from clipmill.pipeline.engine.ray_engine import RayEngine
 
 
 @pytest.fixture(scope="session")

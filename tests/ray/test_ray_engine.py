@@ -12,11 +12,11 @@ import pytest
 import ray
 from ray._private.internal_api import node_stats
 
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.parcel import Lap
-from clipmill.pipeline.ray_engine import OBJECT_STORE_BYTES, RayEngine, placements
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.worker import Job
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.parcel import Lap
+from clipmill.pipeline.engine.ray_engine import OBJECT_STORE_BYTES, RayEngine, placements
+from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import RecipeError
 from clipmill.schemas.records import Frame, Part, Video
 from clipmill.stages.stage import Resources, Stage

@@ -16,9 +16,9 @@ import psutil
 import pyarrow.compute as pc
 import pytest
 
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import read_table
-from clipmill.pipeline.verify import verify
+from clipmill.pipeline.output.tables import read_table
+from clipmill.pipeline.output.verify import verify
+from clipmill.pipeline.store.store import Store
 from tests.rendered import render
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]

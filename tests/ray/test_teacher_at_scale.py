@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.parcel import Parcel
-from clipmill.pipeline.ray_engine import RayEngine
-from clipmill.pipeline.reply_cache import StoredReplies
-from clipmill.pipeline.spending import Budget, Spending
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.worker import Job
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.parcel import Parcel
+from clipmill.pipeline.engine.ray_engine import RayEngine
+from clipmill.pipeline.engine.reply_cache import StoredReplies
+from clipmill.pipeline.engine.spending import Budget, Spending
+from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.records import Video
 from clipmill.stages.caption.caption_clip import CaptionClip
 from tests.unit.pipeline.chains import Cut, CutSettings, Look, StageSettings, chain, entry, parcel

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ray.cluster_utils import Cluster
 
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.ray_engine import RayEngine
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.worker import Job
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.ray_engine import RayEngine
+from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.records import Part
 from clipmill.stages.stage import Stage, StageSettings
 from tests.ray.test_ray_engine import videos

@@ -15,7 +15,7 @@ import pytest
 from conftest import sound
 from narrated import LAGGING, part_of, rendered, vtt
 
-from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.records import Author, Part, Segment, Transcript, Utterance, Video, Word
 from clipmill.stages.asr_text.restore_sentences import RestoreSentences

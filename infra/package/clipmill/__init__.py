@@ -39,18 +39,18 @@ __all__ = [
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from clipmill.pipeline.recipe import load_recipe
-    from clipmill.pipeline.run import run
+    from clipmill.pipeline.recipe.recipe import load_recipe
+    from clipmill.pipeline.engine.run import run
 
 
 def __getattr__(name: str) -> Any:
     # A stage's module imports this package in every worker; the engine behind `run` is for drivers.
     if name == "run":
-        from clipmill.pipeline.run import run
+        from clipmill.pipeline.engine.run import run
 
         return run
     if name == "load_recipe":
-        from clipmill.pipeline.recipe import load_recipe
+        from clipmill.pipeline.recipe.recipe import load_recipe
 
         return load_recipe
     raise AttributeError(f"module 'clipmill' has no attribute {name!r}")

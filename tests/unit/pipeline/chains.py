@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from clipmill.pipeline.parcel import Parcel, Receipt, Resume
-from clipmill.pipeline.plan import Plan, plan
-from clipmill.pipeline.recipe import EngineSettings, Recipe, StageEntry
+from clipmill.pipeline.engine.parcel import Parcel, Receipt, Resume
+from clipmill.pipeline.engine.plan import Plan, plan
+from clipmill.pipeline.recipe.recipe import EngineSettings, Recipe, StageEntry
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.profiles import Profile
 from clipmill.schemas.records import Frame, Part, Video

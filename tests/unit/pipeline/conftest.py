@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.store import Store
 
 BUCKET = "mill"
 

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipmill.pipeline.decide import Verdicts, decide
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import compact
+from clipmill.pipeline.output.decide import Verdicts, decide
+from clipmill.pipeline.output.tables import compact
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Clock, Span
 from clipmill.schemas.errors import DecoderLost, MediaError
 from clipmill.schemas.fingerprints import fingerprint, short

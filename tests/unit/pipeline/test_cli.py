@@ -17,10 +17,10 @@ from clipmill.pipeline.cli import app
 from clipmill.pipeline.cli.jobs import entrypoint
 from clipmill.pipeline.cli.messages import exit_code, printable
 from clipmill.pipeline.cli.progress import Counts
-from clipmill.pipeline.events import Event
-from clipmill.pipeline.parcel import Lap, Receipt
-from clipmill.pipeline.recipe_file import builtin_recipes
-from clipmill.pipeline.registry import operators
+from clipmill.pipeline.engine.events import Event
+from clipmill.pipeline.engine.parcel import Lap, Receipt
+from clipmill.pipeline.recipe.recipe_file import builtin_recipes
+from clipmill.pipeline.recipe.registry import operators
 from clipmill.schemas.errors import (
     AccountingError,
     ClipmillError,

@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from clipmill.pipeline.decide import decide, read_verdicts
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import compact
+from clipmill.pipeline.output.decide import decide, read_verdicts
+from clipmill.pipeline.output.tables import compact
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import AccountingError, StoreError
 from clipmill.schemas.records import Video

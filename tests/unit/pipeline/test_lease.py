@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from clipmill.pipeline import lease as lease_module
-from clipmill.pipeline.lease import Fence, Lease
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store import lease as lease_module
+from clipmill.pipeline.store.lease import Fence, Lease
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import Conflict, LeaseLost, StoreError
 
 
@@ -70,8 +70,8 @@ def test_a_fence_asks_the_store_once_a_second_at_most(
 
 DYING = """
 import os, signal, sys
-from clipmill.pipeline.lease import Lease
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.lease import Lease
+from clipmill.pipeline.store.store import Store
 Lease.acquire(Store.open(sys.argv[1]), "dead")
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clipmill.pipeline.lint import lint
-from clipmill.pipeline.recipe import Recipe, load_resolved
+from clipmill.pipeline.recipe.lint import lint
+from clipmill.pipeline.recipe.recipe import Recipe, load_resolved
 from clipmill.schemas.errors import RecipeError
 
 OWN = """\

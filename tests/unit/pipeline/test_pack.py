@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from clipmill.pipeline.decide import Verdicts
-from clipmill.pipeline.pack import FAILURES, MANIFEST, pack, read_manifest
-from clipmill.pipeline.pack_clips import CHUNK_SECONDS, StagedClip, clip_jobs, finite
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.shards import TAR_END, plan_shards
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.output.decide import Verdicts
+from clipmill.pipeline.output.pack import FAILURES, MANIFEST, pack, read_manifest
+from clipmill.pipeline.output.pack_clips import CHUNK_SECONDS, StagedClip, clip_jobs, finite
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.output.shards import TAR_END, plan_shards
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import AccountingError, Conflict
 from clipmill.schemas.records import Video
@@ -261,11 +261,11 @@ def test_a_pack_killed_at_any_write_goes_on_to_the_same_bytes(
 PACKER = """
 import sys
 from pathlib import Path
-from clipmill.pipeline.decide import read_verdicts
-from clipmill.pipeline.decide import Verdicts
-from clipmill.pipeline.pack import pack
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.output.decide import read_verdicts
+from clipmill.pipeline.output.decide import Verdicts
+from clipmill.pipeline.output.pack import pack
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.store.store import Store
 from tests.unit.pipeline.fake_pack import FakeCutter
 store = Store.open(sys.argv[1])
 verdicts = read_verdicts(store)

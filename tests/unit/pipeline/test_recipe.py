@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from clipmill.pipeline.lint import lint
-from clipmill.pipeline.recipe import load_recipe, load_resolved
-from clipmill.pipeline.yaml_places import MAX_BYTES, Place, plain, read_text
+from clipmill.pipeline.recipe.lint import lint
+from clipmill.pipeline.recipe.recipe import load_recipe, load_resolved
+from clipmill.pipeline.recipe.yaml_places import MAX_BYTES, Place, plain, read_text
 from clipmill.schemas.errors import RecipeError
 from clipmill.stages.stage import Resources
 

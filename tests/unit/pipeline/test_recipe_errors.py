@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline.lint import lint
-from clipmill.pipeline.recipe import load_recipe
+from clipmill.pipeline.recipe.lint import lint
+from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.schemas.errors import RecipeError
 
 FOLDER = Path(__file__).parents[2] / "broken_recipes"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import clipmill
-from clipmill.pipeline.registry import load, load_stage, nearest, operators, providers
+from clipmill.pipeline.recipe.registry import load, load_stage, nearest, operators, providers
 from clipmill.schemas.errors import RecipeError
 from clipmill.stages.decision import Decision
 from clipmill.stages.stage import Stage
@@ -38,7 +38,7 @@ def test_helpers_of_stages_are_no_operators() -> None:
 
 def test_listing_operators_imports_none_of_them() -> None:
     code = (
-        "import sys; from clipmill.pipeline.registry import operators; assert operators(); "
+        "import sys; from clipmill.pipeline.recipe.registry import operators; assert operators(); "
         "bad = [m for m in sys.modules if m in ('torch', 'ray', 'cv2', 'av') "
         "or m.startswith('clipmill.stages.') and m.split('.')[2] not in ('stage', 'decision')]; "
         "assert not bad, bad"

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import pytest
 
 from clipmill.pipeline.cli.messages import exit_code
-from clipmill.pipeline.inline_engine import InlineEngine
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.parcel import Parcel
-from clipmill.pipeline.reply_cache import StoredReplies
-from clipmill.pipeline.spending import Budget, Spending
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.worker import Job
+from clipmill.pipeline.engine.inline_engine import InlineEngine
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.parcel import Parcel
+from clipmill.pipeline.engine.reply_cache import StoredReplies
+from clipmill.pipeline.engine.spending import Budget, Spending
+from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import BudgetSpent
 from clipmill.schemas.records import Part, Video
 from clipmill.stages.models.contract import ask

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from clipmill.pipeline.decide import decide
-from clipmill.pipeline.pack import pack
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.stats import histogram, shard_stats, stats
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import compact
+from clipmill.pipeline.output.decide import decide
+from clipmill.pipeline.output.pack import pack
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.output.stats import histogram, shard_stats, stats
+from clipmill.pipeline.output.tables import compact
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import StoreError
 from clipmill.stages.filter.filter_scores import FilterScores
 from clipmill.stages.filter.filter_scores import Settings as FilterSettings

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline import store as store_module
-from clipmill.pipeline.store import RESERVE, Store
+from clipmill.pipeline.store import store as store_module
+from clipmill.pipeline.store.store import RESERVE, Store
 from clipmill.schemas.errors import NoSpace, StoreError
 
 
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_leaves_no_object(
 WRITER = """
 import sys
 from pathlib import Path
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.store import Store
 store, source = Store.open(sys.argv[1]), Path(sys.argv[2])
 data = source.read_bytes()
 print("ready", flush=True)

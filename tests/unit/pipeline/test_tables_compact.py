@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import (
+from clipmill.pipeline.output.tables import (
     MANIFEST,
     compact,
     manifest,
@@ -14,6 +13,7 @@ from clipmill.pipeline.tables import (
     read_table,
     read_videos,
 )
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import Conflict, StoreError
 from clipmill.schemas.records import Author, Embedding, Video

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipmill.pipeline.tars import BadTar, Member, members
+from clipmill.pipeline.output.tars import BadTar, Member, members
 
 
 def tar(*entries: tuple[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from clipmill.pipeline.decide import decide
-from clipmill.pipeline.pack import FAILURES, MANIFEST, pack, read_manifest
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import compact, to_parquet
-from clipmill.pipeline.verify import Report, verify
+from clipmill.pipeline.output.decide import decide
+from clipmill.pipeline.output.pack import FAILURES, MANIFEST, pack, read_manifest
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.output.tables import compact, to_parquet
+from clipmill.pipeline.output.verify import Report, verify
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Author, Video
 from clipmill.stages.clip.cut_clip import Settings as CutSettings

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clipmill.pipeline.inline_engine import InlineEngine
-from clipmill.pipeline.ledger import Ledger, claim
-from clipmill.pipeline.parcel import divide
-from clipmill.pipeline.plan import Plan
-from clipmill.pipeline.reuse import Reuse
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.worker import Job
+from clipmill.pipeline.engine.inline_engine import InlineEngine
+from clipmill.pipeline.engine.ledger import Ledger, claim
+from clipmill.pipeline.engine.parcel import divide
+from clipmill.pipeline.engine.plan import Plan
+from clipmill.pipeline.engine.reuse import Reuse
+from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.errors import Conflict, DecoderLost, NoVideo
 from clipmill.schemas.profiles import Profile

@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipmill.pipeline.decide import Verdicts, read_verdicts
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.pack import PackManifest, read_failures, read_manifest
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import manifest as tables_manifest
-from clipmill.pipeline.tables import read_table
-from clipmill.pipeline.tars import BadTar, Member, members
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.output.decide import Verdicts, read_verdicts
+from clipmill.pipeline.output.pack import PackManifest, read_failures, read_manifest
+from clipmill.pipeline.output.tables import manifest as tables_manifest
+from clipmill.pipeline.output.tables import read_table
+from clipmill.pipeline.output.tars import BadTar, Member, members
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import StoreError
 from clipmill.schemas.shards import video_key
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.plan import Plan
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tokens import keep_only
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.plan import Plan
+from clipmill.pipeline.engine.tokens import keep_only
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import Conflict
 from clipmill.schemas.records import Video
 

@@ -1,8 +1,8 @@
 """The text of a recipe: finding it, stacking what it extends, applying changes, naming entries.
 
 What comes out is one document of plain values that knows the place of each. Nothing is typed yet;
-that is `pipeline.recipe`. A list is never merged with a list: which of two chains wins where is a
-question no rule answers well, while `set` changes one value of one entry by its name.
+that is `pipeline.recipe.recipe`. A list is never merged with a list: which of two chains wins where
+is a question no rule answers well, while `set` changes one value of one entry by its name.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import clipmill.recipes
-from clipmill.pipeline.registry import load, nearest
-from clipmill.pipeline.typed_settings import find
-from clipmill.pipeline.yaml_places import Document, Keys, Place, read_file, read_text
+from clipmill.pipeline.recipe.registry import load, nearest
+from clipmill.pipeline.recipe.typed_settings import find
+from clipmill.pipeline.recipe.yaml_places import Document, Keys, Place, read_file, read_text
 from clipmill.schemas.errors import ClipmillError, RecipeError
 
 FORMAT = 1

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from clipmill.pipeline.parcel import Parcel
-from clipmill.pipeline.spending import OnePurse
-from clipmill.pipeline.worker import Job, Worker
+from clipmill.pipeline.engine.parcel import Parcel
+from clipmill.pipeline.engine.spending import OnePurse
+from clipmill.pipeline.engine.worker import Job, Worker
 
 T = TypeVar("T")
 R = TypeVar("R")

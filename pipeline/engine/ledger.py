@@ -24,9 +24,9 @@ from io import BytesIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.parcel import Resume
-from clipmill.pipeline.plan import Plan
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.engine.parcel import Resume
+from clipmill.pipeline.engine.plan import Plan
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.arrow import arrow_type, from_arrow, to_arrow
 from clipmill.schemas.errors import Conflict
 from clipmill.schemas.records import Failure, Part, Segment, Step, Video

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from clipmill.pipeline.parcel import Lap, Receipt
+from clipmill.pipeline.engine.parcel import Lap, Receipt
 
 Phase = Literal["inputs", "annotate", "tables", "decide", "pack", "done"]
 

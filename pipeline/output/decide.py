@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.lease import Fence
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import manifest, read_table, to_parquet
+from clipmill.pipeline.output.tables import manifest, read_table, to_parquet
+from clipmill.pipeline.store.lease import Fence
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import AccountingError, StoreError
 from clipmill.schemas.fingerprints import fingerprint, short
 from clipmill.stages.decision import DECISION_SCHEMA, Decision

@@ -26,9 +26,9 @@ from typing import IO, Any, ClassVar, Protocol
 
 import numpy as np
 
-from clipmill.pipeline.lease import Fence
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.store.lease import Fence
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import AccountingError, DecoderLost, MediaError, StoreError
 from clipmill.schemas.records import Probe, Segment, Text, Video

@@ -15,7 +15,7 @@
     engine: {max_segments: 64}
 
 Everything is checked by type while loading, so what is loaded can be run; whether the chain makes
-sense as a chain is `pipeline.lint`'s question.
+sense as a chain is `pipeline.recipe.lint`'s question.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.recipe_file import (
+from clipmill.pipeline.engine.spending import Budget
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.recipe.recipe_file import (
     FORMAT,
     NAME,
     apply_sets,
@@ -38,10 +39,9 @@ from clipmill.pipeline.recipe_file import (
     placed,
     read_recipe,
 )
-from clipmill.pipeline.registry import load_decision, load_stage, nearest
-from clipmill.pipeline.spending import Budget
-from clipmill.pipeline.typed_settings import find, models_in, validated
-from clipmill.pipeline.yaml_places import Document, Keys, plain
+from clipmill.pipeline.recipe.registry import load_decision, load_stage, nearest
+from clipmill.pipeline.recipe.typed_settings import find, models_in, validated
+from clipmill.pipeline.recipe.yaml_places import Document, Keys, plain
 from clipmill.schemas.profiles import Profile
 from clipmill.stages.decision import Decision
 from clipmill.stages.source.ingest_video import Settings as IngestSettings

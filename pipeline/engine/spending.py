@@ -15,8 +15,8 @@ from threading import Lock
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from clipmill.pipeline.parcel import Lap
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.engine.parcel import Lap
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import BudgetSpent
 from clipmill.stages.models.tab import Bill
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipmill.pipeline.plan import Link
+from clipmill.pipeline.engine.plan import Link
 from clipmill.schemas.records import Part, Step
 from clipmill.stages.stage import IN_FLIGHT
 

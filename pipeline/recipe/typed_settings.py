@@ -15,8 +15,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from clipmill.pipeline.registry import nearest
-from clipmill.pipeline.yaml_places import Document, Keys
+from clipmill.pipeline.recipe.registry import nearest
+from clipmill.pipeline.recipe.yaml_places import Document, Keys
 from clipmill.schemas.errors import RecipeError
 
 M = TypeVar("M", bound=BaseModel)

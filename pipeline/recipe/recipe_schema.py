@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.recipe import EngineSettings, ResourceSettings
-from clipmill.pipeline.recipe_file import ENGINE_KEYS, FORMAT
-from clipmill.pipeline.registry import load, operators
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.recipe.recipe import EngineSettings, ResourceSettings
+from clipmill.pipeline.recipe.recipe_file import ENGINE_KEYS, FORMAT
+from clipmill.pipeline.recipe.registry import load, operators
 from clipmill.schemas.errors import ClipmillError
 from clipmill.schemas.profiles import Profile
 from clipmill.stages.source.ingest_video import Settings as IngestSettings

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import Conflict, LeaseLost, StoreError
 
 FOLDER = "lease"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

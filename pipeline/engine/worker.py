@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 from threading import Lock, Thread
 from typing import Any, Protocol
 
-from clipmill.pipeline.lease import Fence
-from clipmill.pipeline.ledger import Ledger
-from clipmill.pipeline.parcel import Lap, Parcel, Receipt, divide
-from clipmill.pipeline.plan import Link, Plan
-from clipmill.pipeline.reply_cache import StoredReplies
-from clipmill.pipeline.reuse import Reuse
-from clipmill.pipeline.selection import Selection, select
-from clipmill.pipeline.spending import Budget
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tokens import forget
+from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.parcel import Lap, Parcel, Receipt, divide
+from clipmill.pipeline.engine.plan import Link, Plan
+from clipmill.pipeline.engine.reply_cache import StoredReplies
+from clipmill.pipeline.engine.reuse import Reuse
+from clipmill.pipeline.engine.selection import Selection, select
+from clipmill.pipeline.engine.spending import Budget
+from clipmill.pipeline.engine.tokens import forget
+from clipmill.pipeline.store.lease import Fence
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import (
     BudgetSpent,
     ClipmillError,

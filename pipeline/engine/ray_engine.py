@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 import ray
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 
-from clipmill.pipeline.parcel import Parcel
-from clipmill.pipeline.plan import Group, Plan
-from clipmill.pipeline.spending import Budget
-from clipmill.pipeline.worker import Job, Worker
+from clipmill.pipeline.engine.parcel import Parcel
+from clipmill.pipeline.engine.plan import Group, Plan
+from clipmill.pipeline.engine.spending import Budget
+from clipmill.pipeline.engine.worker import Job, Worker
 from clipmill.schemas.errors import RecipeError
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.recipe import Recipe, StageEntry
-from clipmill.pipeline.registry import nearest, providers
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.recipe.recipe import Recipe, StageEntry
+from clipmill.pipeline.recipe.registry import nearest, providers
 from clipmill.schemas.errors import RecipeError
 
 _SINGLE = ("scores", "labels", "embeddings", "segments")  # token families with one provider each

@@ -25,9 +25,8 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.decide import Verdicts
-from clipmill.pipeline.lease import Fence
-from clipmill.pipeline.pack_clips import (
+from clipmill.pipeline.output.decide import Verdicts
+from clipmill.pipeline.output.pack_clips import (
     ClipJob,
     Cutter,
     PackFailure,
@@ -37,10 +36,11 @@ from clipmill.pipeline.pack_clips import (
     read_staged,
     staging,
 )
-from clipmill.pipeline.pack_settings import PackSettings
-from clipmill.pipeline.shards import ShardEntry, ShardJob, plan_shards, write_shard
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import read_videos, to_parquet
+from clipmill.pipeline.output.pack_settings import PackSettings
+from clipmill.pipeline.output.shards import ShardEntry, ShardJob, plan_shards, write_shard
+from clipmill.pipeline.output.tables import read_videos, to_parquet
+from clipmill.pipeline.store.lease import Fence
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import AccountingError, Conflict, StoreError
 from clipmill.schemas.fingerprints import fingerprint
 from clipmill.schemas.shards import LAYOUT

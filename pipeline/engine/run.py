@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from clipmill.pipeline.account import account
-from clipmill.pipeline.decide import decide
-from clipmill.pipeline.events import Event, Summary
-from clipmill.pipeline.inline_engine import InlineEngine
-from clipmill.pipeline.lease import Fence, Lease
-from clipmill.pipeline.ledger import Entry, Ledger, claim
-from clipmill.pipeline.pack import pack
-from clipmill.pipeline.parcel import Parcel
-from clipmill.pipeline.plan import plan
-from clipmill.pipeline.recipe import Recipe
-from clipmill.pipeline.reply_cache import StoredReplies
-from clipmill.pipeline.reuse import Reuse
-from clipmill.pipeline.spending import Spending
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import compact, manifest
-from clipmill.pipeline.worker import Job
+from clipmill.pipeline.engine.account import account
+from clipmill.pipeline.engine.events import Event, Summary
+from clipmill.pipeline.engine.inline_engine import InlineEngine
+from clipmill.pipeline.engine.ledger import Entry, Ledger, claim
+from clipmill.pipeline.engine.parcel import Parcel
+from clipmill.pipeline.engine.plan import plan
+from clipmill.pipeline.engine.reply_cache import StoredReplies
+from clipmill.pipeline.engine.reuse import Reuse
+from clipmill.pipeline.engine.spending import Spending
+from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.output.decide import decide
+from clipmill.pipeline.output.pack import pack
+from clipmill.pipeline.output.tables import compact, manifest
+from clipmill.pipeline.recipe.recipe import Recipe
+from clipmill.pipeline.store.lease import Fence, Lease
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import Conflict, InputError
 from clipmill.schemas.fingerprints import fingerprint, short
 from clipmill.schemas.records import Part, Video
@@ -178,7 +178,9 @@ def _engine(name: str, address: str | None) -> Iterator[Engine]:
     if name == "inline":
         carrier = InlineEngine()
     else:
-        from clipmill.pipeline.ray_engine import RayEngine  # two seconds that inline runs save
+        from clipmill.pipeline.engine.ray_engine import (
+            RayEngine,  # two seconds that inline runs save
+        )
 
         carrier = RayEngine(address)
     try:

@@ -18,11 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.lease import Fence
-from clipmill.pipeline.pack_clips import MEDIA_FACTS, StagedClip, read_clip
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import to_parquet
-from clipmill.pipeline.tars import members
+from clipmill.pipeline.output.pack_clips import MEDIA_FACTS, StagedClip, read_clip
+from clipmill.pipeline.output.tables import to_parquet
+from clipmill.pipeline.output.tars import members
+from clipmill.pipeline.store.lease import Fence
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import StoreError
 from clipmill.schemas.fingerprints import fingerprint
 

@@ -20,13 +20,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.decide import Verdicts, read_verdicts
-from clipmill.pipeline.pack import FAILURES, MANIFEST, PackManifest, read_failures, read_manifest
-from clipmill.pipeline.shards import ShardEntry
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import manifest as tables_manifest
-from clipmill.pipeline.tables import read_table
-from clipmill.pipeline.tars import BadTar, Member, members
+from clipmill.pipeline.output.decide import Verdicts, read_verdicts
+from clipmill.pipeline.output.pack import (
+    FAILURES,
+    MANIFEST,
+    PackManifest,
+    read_failures,
+    read_manifest,
+)
+from clipmill.pipeline.output.shards import ShardEntry
+from clipmill.pipeline.output.tables import manifest as tables_manifest
+from clipmill.pipeline.output.tables import read_table
+from clipmill.pipeline.output.tars import BadTar, Member, members
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import ClipmillError, MediaError
 from clipmill.schemas.shards import LAYOUT, clip_key
 from clipmill.stages.media import sandbox

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.lease import Fence
-from clipmill.pipeline.store import Store
+from clipmill.pipeline.store.lease import Fence
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.columns import COLUMNS, VERSION, check_version
 from clipmill.schemas.errors import Conflict, StoreError
 from clipmill.schemas.records import Video

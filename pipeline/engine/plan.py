@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from clipmill.pipeline.recipe import Recipe, StageEntry
+from clipmill.pipeline.recipe.recipe import Recipe, StageEntry
 from clipmill.schemas.errors import RecipeError
 from clipmill.schemas.fingerprints import fingerprint, short
 from clipmill.schemas.profiles import Profile

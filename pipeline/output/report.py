@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 
-from clipmill.pipeline.events import Summary
-from clipmill.pipeline.pack import read_manifest
-from clipmill.pipeline.stats import Histogram, stats
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tars import members
+from clipmill.pipeline.engine.events import Summary
+from clipmill.pipeline.output.pack import read_manifest
+from clipmill.pipeline.output.stats import Histogram, stats
+from clipmill.pipeline.output.tars import members
+from clipmill.pipeline.store.store import Store
 
 REPORT = "report.html"
 _EMBED_BYTES = 2 << 20

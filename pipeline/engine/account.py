@@ -18,13 +18,13 @@ from io import BytesIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.decide import Verdicts
-from clipmill.pipeline.events import Summary
-from clipmill.pipeline.ledger import Entry, Ledger
-from clipmill.pipeline.pack import PackManifest, read_failures
-from clipmill.pipeline.parcel import divide
-from clipmill.pipeline.store import Store
-from clipmill.pipeline.tables import to_parquet
+from clipmill.pipeline.engine.events import Summary
+from clipmill.pipeline.engine.ledger import Entry, Ledger
+from clipmill.pipeline.engine.parcel import divide
+from clipmill.pipeline.output.decide import Verdicts
+from clipmill.pipeline.output.pack import PackManifest, read_failures
+from clipmill.pipeline.output.tables import to_parquet
+from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import AccountingError
 from clipmill.schemas.records import Failure, State, Video
 from clipmill.schemas.shards import video_key

@@ -1,0 +1,1 @@
+"""From a recipe to finished work: planning, parcels, workers, Ray, the ledger, the account."""

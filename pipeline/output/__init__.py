@@ -1,0 +1,1 @@
+"""Committed work as tables, decisions, shards; checked, counted and shown."""

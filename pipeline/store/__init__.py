@@ -1,0 +1,1 @@
+"""Where everything is written: atomic objects, one live run per output."""
