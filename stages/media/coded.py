@@ -10,7 +10,7 @@ so callers compare what they got with what was asked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -127,25 +127,27 @@ def pick(
     ticks: Iterable[int],
     limits: Limits,
     rough: bool = False,
+    container: Any = None,
 ) -> Iterator[tuple[int, Any]]:
     """(tick, `av.VideoFrame`) of these ticks, in order. Raises `Unclear` where one is missing.
 
     `found` is an `index` that covers them. `rough` leaves the loop filter off: a third cheaper, and
-    such pictures are fit for telling frames apart but for nothing else.
+    such pictures are fit for telling frames apart but for nothing else. `container` may be one that
+    `index` has read: opening costs as much as decoding ten frames.
     """
     wanted = set(ticks)
     if not wanted:
         return
     needed = _needed(found, wanted)
-    with open_input(path) as container:
-        stream = container.streams[probe.picture.index]
-        decoding = Decoding(container, stream, limits.max_pixels)
+    with open_input(path) if container is None else nullcontext(container) as source:
+        stream = source.streams[probe.picture.index]
+        decoding = Decoding(source, stream, limits.max_pixels)
         if rough:
             context = stream.codec_context
             context.options = {**context.options, "skip_loop_filter": "all"}
-        if found[0].tick > (probe.picture.first or 0):
+        if container is not None or found[0].tick > (probe.picture.first or 0):
             with suppress(OSError):  # a broken index; then the first packet is still ahead
-                container.seek(found[0].tick, stream=stream, backward=True)
+                source.seek(found[0].tick, stream=stream, backward=True)
         for packet in _only(decoding.demux(stream), found[0].tick, needed):
             skip = packet.size and packet.pts not in wanted
             stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"

@@ -24,6 +24,7 @@ from clipmill.stages.media.coded import Unclear
 from clipmill.stages.media.cut_copy import copy_clip
 from clipmill.stages.media.cut_encode import encode, version
 from clipmill.stages.media.cut_smart import smart_clip
+from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
 
 __all__ = ["ClipMedia", "Encoding", "Mode", "cut_group", "groups", "version"]
@@ -60,25 +61,26 @@ def cut_group(
     made: dict[str, ClipMedia] = {}
     rest: list[Wanted] = []
     modes: dict[str, str] = {}
-    for key, span in spans.items():
-        own = span.on(clock, "ceil")
-        item = Wanted(key, own.start, own.end)
-        path = folder / f"{key}.mp4"
-        try:
-            if encoding.mode == "smart":
-                made[key] = smart_clip(source, probe, item, path, encoding, limits)
-                continue
-            if encoding.mode == "copy":
-                made[key] = copy_clip(source, probe, item, path, encoding, limits)
-                continue
-            modes[key] = "encode"
-        except Unclear as reason:
-            modes[key] = f"encode: {reason}"
-        except Damaged:
-            modes[key] = f"encode: {encoding.mode} failed its check"
-        except av.FFmpegError:
-            modes[key] = f"encode: {encoding.mode} could not be written"
-        rest.append(item)
+    with open_input(source) as container:
+        for key, span in spans.items():
+            own = span.on(clock, "ceil")
+            item = Wanted(key, own.start, own.end)
+            path = folder / f"{key}.mp4"
+            try:
+                if encoding.mode == "smart":
+                    made[key] = smart_clip(container, source, probe, item, path, encoding, limits)
+                    continue
+                if encoding.mode == "copy":
+                    made[key] = copy_clip(container, source, probe, item, path, encoding, limits)
+                    continue
+                modes[key] = "encode"
+            except Unclear as reason:
+                modes[key] = f"encode: {reason}"
+            except Damaged:
+                modes[key] = f"encode: {encoding.mode} failed its check"
+            except av.FFmpegError:
+                modes[key] = f"encode: {encoding.mode} could not be written"
+            rest.append(item)
     if rest:
         made |= encode(source, probe, rest, folder, encoding, limits, modes)
     return made

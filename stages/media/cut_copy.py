@@ -28,28 +28,33 @@ _CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9"})
 
 
 def copy_clip(
-    source: Path, probe: Probe, item: Wanted, path: Path, encoding: Encoding, limits: Limits
+    container: Any,
+    source: Path,
+    probe: Probe,
+    item: Wanted,
+    path: Path,
+    encoding: Encoding,
+    limits: Limits,
 ) -> ClipMedia:
-    """Write one clip. Raises `Unclear` with the reason where it cannot be copied, `Damaged` where
-    the clip does not show what it should."""
+    """Write one clip; `container` is the open source. Raises `Unclear` with the reason where it
+    cannot be copied, `Damaged` where the clip does not show what it should."""
     _suitable(probe, encoding)
-    with open_input(source) as container:
-        template = container.streams[probe.picture.index]
-        record = template.codec_context.extradata or b""
-        length_size = _length_size(record) if probe.picture.codec == "h264" else 0
-        found = index(container, probe, item.first, item.end, length_size)
-        item.ticks = shown(found, item.first, item.end)
-        if not item.ticks:
-            raise Unclear("no frame inside the span")
-        copied = _stretch(found, item.ticks)
-        order = [coded.tick for coded in copied]
-        pieces = _pieces(container, probe, item, set(order), length_size)
-        origin, end = item.ticks[0], min(item.end, probe.picture.end or item.end)
-        sound = sound_of(source, probe, item, encoding, limits)
-        clock = probe.picture.clock
-        scale = clock.den if clock.den < 2**31 else 1000
-        kbps = encoding.audio_kbps
-        join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
+    template = container.streams[probe.picture.index]
+    record = template.codec_context.extradata or b""
+    length_size = _length_size(record) if probe.picture.codec == "h264" else 0
+    found = index(container, probe, item.first, item.end, length_size)
+    item.ticks = shown(found, item.first, item.end)
+    if not item.ticks:
+        raise Unclear("no frame inside the span")
+    copied = _stretch(found, item.ticks)
+    order = [coded.tick for coded in copied]
+    pieces = _pieces(container, probe, item, set(order), length_size)
+    origin, end = item.ticks[0], min(item.end, probe.picture.end or item.end)
+    sound = sound_of(source, probe, item, encoding, limits)
+    clock = probe.picture.clock
+    scale = clock.den if clock.den < 2**31 else 1000
+    kbps = encoding.audio_kbps
+    join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
     _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
     # One picture proves decoder and times; for the rest, equal packets give equal pictures.
     ((_, frame),) = pick(source, probe, found, [origin], limits)
@@ -71,16 +76,16 @@ def _checked(
     own, clock = clip.picture.clock, probe.picture.clock
     with open_input(path) as container:
         held = index(container, clip, None, None, length_size)
-    if [coded.digest for coded in held] != [coded.digest for coded in copied]:
-        raise inexact(item, source, "other packets than were written")
-    times = sorted(own.exact(coded.tick) for coded in held if not coded.hidden)
-    origin = clock.exact(item.ticks[0])
-    if times != [clock.exact(tick) - origin for tick in item.ticks]:
-        raise inexact(item, source, f"{len(times)} visible frames, or frames at other times")
-    first = min(coded.tick for coded in held if not coded.hidden)
-    ((_, frame),) = pick(path, clip, held, [first], limits)
-    if not alike(thumb(frame, clip), picture, probe):
-        raise inexact(item, source, "the first frame differs")
+        if [coded.digest for coded in held] != [coded.digest for coded in copied]:
+            raise inexact(item, source, "other packets than were written")
+        times = sorted(own.exact(coded.tick) for coded in held if not coded.hidden)
+        origin = clock.exact(item.ticks[0])
+        if times != [clock.exact(tick) - origin for tick in item.ticks]:
+            raise inexact(item, source, f"{len(times)} visible frames, or frames at other times")
+        first = min(coded.tick for coded in held if not coded.hidden)
+        ((_, frame),) = pick(path, clip, held, [first], limits, container=container)
+        if not alike(thumb(frame, clip), picture, probe):
+            raise inexact(item, source, "the first frame differs")
     return item.media(path, probe, clip, len(times), "copy", "editlist")
 
 

@@ -57,16 +57,6 @@ class Plan:
 
 
 def smart_clip(
-    source: Path, probe: Probe, item: Wanted, path: Path, encoding: Encoding, limits: Limits
-) -> ClipMedia:
-    """Write one clip. Raises `Unclear` with the reason where it is not proven, `Damaged` where
-    the clip does not hold what it should."""
-    suitable(probe, encoding)
-    with open_input(source) as container:
-        return _smart_clip(container, source, probe, item, path, encoding, limits)
-
-
-def _smart_clip(
     container: Any,
     source: Path,
     probe: Probe,
@@ -75,6 +65,9 @@ def _smart_clip(
     encoding: Encoding,
     limits: Limits,
 ) -> ClipMedia:
+    """Write one clip; `container` is the open source. Raises `Unclear` with the reason where it is
+    not proven, `Damaged` where the clip does not hold what it should."""
+    suitable(probe, encoding)
     template = container.streams[probe.picture.index]
     try:
         found_in = _configuration(template.codec_context.extradata or b"")
@@ -300,15 +293,17 @@ def _checked(
     origin = clock.exact(item.ticks[0])
     with open_input(path) as container:
         held = index(container, clip, None, None, _LENGTH)
-    if [coded.digest for coded in held] != digests:
-        raise inexact(item, source, "other packets than were written")
-    zero = own.exact(min(coded.tick for coded in held))
-    times = [own.exact(coded.tick) - zero for coded in held]
-    if times != [clock.exact(tick) - origin for tick in plan.order]:
-        raise inexact(item, source, "packets at other times")
-    place = dict(zip((coded.tick for coded in held), plan.order, strict=True))
-    joints = [coded.tick for coded in held if place[coded.tick] in pictures]
-    for tick, frame in pick(path, clip, held, joints, limits):
-        if not alike(thumb(frame, clip), pictures[place[tick]], probe):
-            raise inexact(item, source, f"a frame at {float(own.exact(tick) - zero):.3f} s differs")
+        if [coded.digest for coded in held] != digests:
+            raise inexact(item, source, "other packets than were written")
+        zero = own.exact(min(coded.tick for coded in held))
+        times = [own.exact(coded.tick) - zero for coded in held]
+        if times != [clock.exact(tick) - origin for tick in plan.order]:
+            raise inexact(item, source, "packets at other times")
+        place = dict(zip((coded.tick for coded in held), plan.order, strict=True))
+        joints = [coded.tick for coded in held if place[coded.tick] in pictures]
+        for tick, frame in pick(path, clip, held, joints, limits, container=container):
+            if not alike(thumb(frame, clip), pictures[place[tick]], probe):
+                raise inexact(
+                    item, source, f"a frame at {float(own.exact(tick) - zero):.3f} s differs"
+                )
     return item.media(path, probe, clip, len(held), "smart")
