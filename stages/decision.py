@@ -7,12 +7,12 @@ shards rebuilt, without computing anything again.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
 from clipmill.schemas.fingerprints import fingerprint
-from clipmill.stages.stage import StageSettings
+from clipmill.stages.stage import StageSettings, declared_settings
 
 S = TypeVar("S", bound=StageSettings)
 
@@ -34,10 +34,7 @@ class Decision(Generic[S]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for base in cls.__dict__.get("__orig_bases__", ()):
-            for argument in get_args(base):
-                if isinstance(argument, type) and issubclass(argument, StageSettings):
-                    cls.Settings = argument
+        cls.Settings = declared_settings(cls) or cls.Settings
 
     def __init__(self, settings: S) -> None:
         self.settings = settings

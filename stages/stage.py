@@ -69,10 +69,7 @@ class Stage(Generic[S]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for base in cls.__dict__.get("__orig_bases__", ()):
-            for argument in get_args(base):
-                if isinstance(argument, type) and issubclass(argument, StageSettings):
-                    cls.Settings = argument
+        cls.Settings = declared_settings(cls) or cls.Settings
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
@@ -132,3 +129,12 @@ class Stage(Generic[S]):
 def summary(stage: type[Stage[Any]]) -> str:
     """First line of a stage's docstring, for listings."""
     return (inspect.getdoc(stage) or "").split("\n", 1)[0]
+
+
+def declared_settings(operator: type) -> type[StageSettings] | None:
+    """The settings class between the brackets of `class Mine(Stage[Settings])`, if there is one."""
+    for base in operator.__dict__.get("__orig_bases__", ()):
+        for argument in get_args(base):
+            if isinstance(argument, type) and issubclass(argument, StageSettings):
+                return argument
+    return None
