@@ -121,6 +121,7 @@ class VllmTeacher:
         return list(await asyncio.gather(*map(self._one, requests)))
 
     async def _one(self, request: Request) -> Reply:
+        from vllm.exceptions import VLLMClientError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
@@ -137,7 +138,7 @@ class VllmTeacher:
             raise ModelError(
                 f"vLLM's engine died: {error}", cure="see the actor's log; lower vllm.gpu_memory"
             ) from error
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, Image.DecompressionBombError, VLLMClientError) as error:
             # A broken picture, or a request longer than the model: the fault is this request's.
             return Reply(request.id, finish_reason="error", error=str(error)[:300])
 

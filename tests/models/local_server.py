@@ -226,7 +226,8 @@ def _error(message: str) -> bytes:
 
 
 def _response(status: int, body: bytes, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} .", f"Content-Length: {len(body)}", *headers]
+    lines = [f"HTTP/1.1 {status} .", "Content-Type: application/json", *headers]
+    lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
