@@ -41,9 +41,9 @@ import numpy as np
 from clipmill.pipeline.engine.parcel import Parcel
 from clipmill.pipeline.engine.plan import plan
 from clipmill.pipeline.engine.ray_engine import RayEngine
+from clipmill.pipeline.engine.worker import Job
 from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.pipeline.store.store import Store
-from clipmill.pipeline.engine.worker import Job
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Frame, Part, Video
 from clipmill.schemas.shards import video_key
