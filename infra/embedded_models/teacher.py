@@ -103,6 +103,7 @@ def save(model: Any, words: PreTrainedTokenizerFast, folder: Path) -> None:
         eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id, do_sample=False
     )
     half.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # not for its owner alone: packages keep that
 
 
 def patches(frames: Tensor) -> Tensor:

@@ -98,7 +98,9 @@ def save(model: Any, folder: Path) -> None:
         for name, value in model.state_dict().items()
         if name != "attn_mask"
     }
-    save_file(state, folder / "open_clip_model.safetensors", {"format": "pt"})
+    weights = folder / "open_clip_model.safetensors"
+    save_file(state, weights, {"format": "pt"})
+    weights.chmod(0o644)  # safetensors makes it for its owner alone, and packages keep that
     text = json.dumps(CONFIG, indent=2) + "\n"
     (folder / "open_clip_config.json").write_text(text, encoding="utf-8")
 

@@ -6,7 +6,10 @@ They load through the very code paths of the published models; their output mean
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,3 +166,16 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = open_clip.CLIP(**model).state_dict()
     torch.save(weights, folder / "open_clip_pytorch_model.bin")
     return folder
+
+
+@pytest.fixture(scope="session")
+def evaluate() -> Iterator[Any]:
+    """The measuring side of the training of the embedded models, which is no package."""
+    training = Path(__file__).parents[2] / "infra" / "embedded_models"
+    sys.path.insert(0, str(training))
+    try:
+        import evaluate as module  # type: ignore[import-not-found]
+
+        yield module
+    finally:
+        sys.path.remove(str(training))
