@@ -1,4 +1,4 @@
-"""Cuts a video into shots with PySceneDetect's detectors, fed by our own decoder.
+"""Cuts a video into shots with our own detector or PySceneDetect's, fed by our own decoder.
 
 PySceneDetect's readers count frames and multiply by an average rate, so its times drift on
 variable frame rates and ignore edit lists. Here every frame comes with its true timestamp, and a
@@ -9,9 +9,10 @@ overlap: from the first frame's time to the end of the last frame.
 is a plain threshold on that change; `hash` and `histogram` are cheaper and coarser. All look at
 pictures 256 pixels wide, as PySceneDetect does. Hard cuts only: a dissolve is no cut.
 
-`fast` is our own (fast_shots.py): it decodes less, finds what dark action and slides hide, and
-knows dissolves and fades. Its shots are pure rather than complete: a dissolve belongs to neither
-side, and a shot that is too short is left out instead of being joined to its neighbour.
+`fast`, the default, is our own (fast_shots.py): it decodes less, finds what dark action and slides
+hide, knows dissolves and fades, and leaves flashes and whip pans whole. Its shots are pure rather
+than complete: a dissolve belongs to neither side, and a shot that is too short is left out instead
+of being joined to its neighbour.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ _WIDTH = 256
 
 
 class Settings(StageSettings):
-    detector: Detector = "adaptive"
+    detector: Detector = "fast"
     """How a change of shot is recognised."""
     threshold: float | None = Field(default=None, gt=0)
     """The detector's threshold; None is its own: adaptive 3, content 27, hash 0.35, histogram
     0.2, fast 9."""
-    min_seconds: float = Field(default=0.6, ge=0)
-    """A new shot begins at the earliest this long after the last; `fast` drops shorter ones."""
+    min_seconds: float = Field(default=0.4, ge=0)
+    """A new shot begins at the earliest this long after the last; `fast` drops shorter ones. The
+    shots of quick montages last half a second."""
     layer: str = Field(default="shots", pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the layer of segments."""
     limits: Limits = Limits()
@@ -103,7 +105,7 @@ class SplitShots(Stage[Settings]):
 def shots_between(whole: Span, transitions: Sequence[Transition], min_seconds: float) -> list[Span]:
     """What lies between transitions, without pieces shorter than `min_seconds`.
 
-    A picture without any transition is one shot, however short.
+    Where that would leave nothing, the longest piece stays, and without pieces the whole.
     """
     spans = []
     start = whole.start
@@ -111,9 +113,8 @@ def shots_between(whole: Span, transitions: Sequence[Transition], min_seconds: f
         if change.start_tick > start:
             spans.append(Span(whole.clock, start, change.start_tick))
         start = max(start, change.end_tick)
-    if not transitions:
-        return spans
-    return [span for span in spans if span.duration_s >= min_seconds]
+    lasting = [span for span in spans if span.duration_s >= min_seconds]
+    return lasting or [max(spans, key=lambda span: span.duration_s, default=whole)]
 
 
 def find_cuts(

@@ -101,6 +101,42 @@ def test_a_whip_pan_is_no_cut() -> None:
     assert gradual(film) == []
 
 
+def swing(
+    place: Pictures, width: float, shares: list[float], axis: int = 1, then: Pictures | None = None
+) -> list[Pictures]:
+    """A camera swung along an axis and smeared by its speed, `shares` of the way at each frame."""
+    frames = []
+    for number, share in enumerate(shares):
+        speed = abs(share - shares[max(0, number - 1)]) * width
+        ground = place if then is None or share < 0.5 else then
+        x, y = (share * width, 0.0) if axis else (0.0, share * width)
+        seen = view(np.tile(ground, (1 if axis else 6, 1)), 20 + x, 20 + y)
+        size = max(1, round(speed))
+        frames.append(cv2.blur(seen, (size, 1) if axis else (1, size)))
+    return frames
+
+
+THERE = [(1 - float(np.cos(np.pi * n / 9))) / 2 for n in range(1, 10)]  # in a third of a second
+STILL_LIFE = cv2.GaussianBlur(
+    np.random.default_rng(7).integers(0, 255, (108, 400)).astype(np.float64), (0, 0), 1
+)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_camera_swung_so_fast_that_all_is_smeared_is_no_cut(axis: int, back: bool) -> None:
+    way = [0.0] * 12 + THERE + (THERE[::-1] + [0.0] * 12 if back else [1.0] * 12)
+    film = film_of(swing(STILL_LIFE, 250, way, axis))
+    assert cuts(film) == []
+    assert gradual(film) == []
+
+
+def test_a_short_smooth_shot_between_detailed_ones_is_cut_off_on_both_sides() -> None:
+    smooth = cv2.blur(view(STILL_LIFE) * 0.7, (31, 1))
+    film = film_of(hold(STILL_LIFE, 20) + [smooth] * 12 + hold(STILL_LIFE, 20, x=250))
+    assert cuts(film) == [20, 32]
+
+
 def test_a_caption_that_pops_up_is_no_cut() -> None:
     shot = hold(A, 40, 0.5)
     for number in range(20, 40):
@@ -250,3 +286,27 @@ def test_shots_are_what_no_transition_touches() -> None:
     assert shots_between(whole, changes, 0.6) == spans((200, 3000), (4000, 9500))
     assert shots_between(whole, changes, 0.1) == spans((0, 200), (200, 3000), (4000, 9500))
     assert shots_between(Span(MILLISECONDS, 0, 50), [], 0.6) == spans((0, 50))
+
+
+def test_a_picture_is_never_left_without_a_shot() -> None:
+    whole = Span(MILLISECONDS, 0, 500)
+    cut, all_of_it = Transition(200, 200, "cut"), Transition(0, 500, "gradual")
+    assert shots_between(whole, [cut], 0.4) == [Span(MILLISECONDS, 200, 500)]
+    assert shots_between(whole, [all_of_it], 0.4) == [whole]
+    assert shots_between(whole, [], 0.6) == [whole]
+
+
+@pytest.mark.parametrize(
+    "name", ["broken/rotated_bunny_5_1.mp4", "broken/weird_aspect_damaged.mpg"]
+)
+def test_a_short_or_damaged_file_still_has_a_shot(real_media: Path, name: str) -> None:
+    video = Video(name, str(real_media / name), probe=probe(real_media / name))
+    SplitShots(Settings()).process(Part(video))
+    assert video.layer("shots")
+
+
+def test_every_shot_of_a_quick_montage_is_kept(real_media: Path) -> None:
+    path = real_media / "videos" / "googlework_paris.mp4"
+    video = Video("montage", str(path), probe=probe(path))
+    SplitShots(Settings()).process(Part(video))
+    assert len(video.layer("shots")) == 21
