@@ -91,7 +91,12 @@ def plan(recipe: Recipe) -> Plan:
                 actors=next((entry.actors for entry in entries if entry.actors), None),
                 env=entries[0].env,
                 divides=number == last_video,
-                commit=_upto(links[:done]) if last or teacher or number == last_video else None,
+                # Before the video is divided there is one commit, the video's own.
+                commit=(
+                    _upto(links[:done])
+                    if last or number == last_video or (teacher and number > last_video)
+                    else None
+                ),
                 last=last,
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -124,6 +124,26 @@ def test_a_teacher_is_not_asked_again_after_its_commit(media: Path, tmp_path: Pa
     Say.asked.clear()
     _, again = annotate(plan, store, videos(media))
     assert Say.asked == [] and again == whole
+
+
+def test_a_teacher_among_the_video_stages_commits_with_the_video(
+    media: Path, tmp_path: Path
+) -> None:
+    class Ask(Cut):
+        teacher = True
+
+    class More(Cut):
+        provides: ClassVar[set[str]] = {"segments:more"}
+
+        def process(self, part: Part) -> Part:
+            part.video.add_segments("more", [Span(MILLISECONDS, 0, 10)])
+            return part
+
+    plan = chain(entry(Ask(CutSettings())), entry(More(CutSettings())))
+    assert [bool(group.commit) for group in plan.groups] == [False, True, True]
+    _, whole = annotate(plan, Store.open(tmp_path / "out"), videos(media))
+    assert {s.layer for s in whole["a.mp4"].segments} == {"windows", "more"}
+    assert len(whole["a.mp4"].segments) == 5
 
 
 def test_one_bad_input_is_counted_and_the_others_complete(media: Path, tmp_path: Path) -> None:
