@@ -187,7 +187,7 @@ def leave_one_out(films: list[Film]) -> None:
 def _apart(a: Tuning, b: Tuning) -> float:
     """Of settings that score alike, the one amid the others is taken."""
     pairs = ((a.cut, b.cut), (a.still_cut, b.still_cut), (a.most, b.most))
-    return sum(abs(np.log(x / y)) for x, y in pairs)
+    return float(sum(abs(np.log(x / y)) for x, y in pairs))
 
 
 def main() -> None:
