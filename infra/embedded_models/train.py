@@ -37,7 +37,7 @@ FILES, CLIPS = 8, 1000
 SEED = 1
 TESTED = 200
 EYES_STEPS, ENCODER_STEPS = 1000, 800
-STAGES = (("tongue", 700, 2e-3, True), ("both", 500, 1e-3, False))  # steps, rate, eyes frozen
+STAGES = (("tongue", 400, 2e-3, True), ("both", 1200, 1e-3, False))  # steps, rate, eyes frozen
 TEXTS = 0.15  # share of clips that come with each of the two text-only questions
 TEACHER, ENCODER = "clipmill-world-vl", "clipmill-world-clip"
 
