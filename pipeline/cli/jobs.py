@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import typer
 
 from clipmill.pipeline.recipe.recipe_file import builtin_recipes
 from clipmill.schemas.errors import ClipmillError
+
+AGENT_SECONDS = 60.0
 
 
 def entrypoint(recipe: str, source: str, out: str, sets: Sequence[str]) -> str:
@@ -34,9 +37,7 @@ def submit_run(
         recipe = Path(path).name
     try:
         client = JobSubmissionClient(address)
-        job = client.submit_job(
-            entrypoint=entrypoint(recipe, source, out, sets), runtime_env=environment
-        )
+        job = _submitted(client, entrypoint(recipe, source, out, sets), environment)
     except (ConnectionError, RuntimeError) as error:
         raise ClipmillError(
             f"the cluster at {address} did not take the job: {error}",
@@ -48,6 +49,18 @@ def submit_run(
         return 0
     asyncio.run(_follow(client, job))
     return 0 if client.get_job_status(job) == "SUCCEEDED" else 1
+
+
+def _submitted(client: Any, command: str, environment: dict[str, Any]) -> str:
+    """The job's id. A head that has just come up answers before its agent can take jobs."""
+    deadline = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=command, runtime_env=environment))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
 
 
 async def _follow(client: Any, job: str) -> None:

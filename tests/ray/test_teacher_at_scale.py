@@ -98,11 +98,12 @@ def test_a_budget_is_one_for_all_actors_and_the_next_run_pays_for_nothing_twice(
 
         _, stopped = run(Budget(tokens=12 * 120))
         asked = len(server.seen)
-        assert stopped and 12 <= asked <= 12 + 8
+        # What is under way when the purse runs dry: 8 requests in each of at most 4 actors.
+        assert stopped and 12 <= asked <= 12 + 8 * 4
         rest, stopped = run(None)
         assert not stopped
         digests = [seen.digest for seen in server.seen]
     assert len(set(digests)) == 48
-    assert len(digests) <= 48 + 8  # what was under way when the run ended
+    assert len(digests) <= 48 + 8 * 4  # what was under way when the run ended
     assert rest.tokens == 120 * (len(digests) - asked)
     assert all(held.complete for held in Ledger(store, plan.final).scan().values())

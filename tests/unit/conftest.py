@@ -23,7 +23,12 @@ def _no_ray_and_no_sleep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sleep(seconds)
 
     monkeypatch.setattr(time, "sleep", refuse)
+    before = _ray_runs()
     yield
+    # Another folder's tests may have a Ray running in this process; a unit test may not start one.
+    assert before or not _ray_runs(), "a unit test started Ray: it belongs into tests/ray"
+
+
+def _ray_runs() -> bool:
     ray = sys.modules.get("ray")
-    if ray is not None and hasattr(ray, "is_initialized"):
-        assert not ray.is_initialized(), "a unit test started Ray: it belongs into tests/ray"
+    return ray is not None and hasattr(ray, "is_initialized") and ray.is_initialized()

