@@ -10,7 +10,7 @@ demo: .venv/.demo
 	$(BIN)/clipmill demo demo
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadgroup --durations 15
+	$(BIN)/pytest --durations 15
 
 check: .venv/.test
 	$(BIN)/ruff format --check .
