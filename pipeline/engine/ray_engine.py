@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipmill.pipeline.engine.parcel import Parcel
 from clipmill.pipeline.engine.plan import Group, Plan
@@ -73,7 +74,9 @@ class RayEngine:
             return
         self._start()
         _configure()
-        book: Any = ray.remote(num_cpus=0)(_Book).remote()
+        # On the driver's own node: any other may leave, and what was counted with it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        book: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(_Book).remote()
         dataset = ray.data.from_items(
             [{"parcel": parcel.to_bytes()} for parcel in parcels],
             override_num_blocks=len(parcels),
