@@ -49,6 +49,8 @@ def head(tmp_path: Path) -> Iterator[str]:
                 "--node-ip-address=127.0.0.1",
                 "--disable-usage-stats",
                 f"--ray-client-server-port={free_port()}",
+                # Other Rays may be running here: the agent's usual port would be taken.
+                f"--dashboard-agent-listen-port={free_port()}",
             ),
         ],
         env=ENVIRONMENT,
