@@ -199,7 +199,8 @@ def _annotate(
     tell: Listener,
 ) -> None:
     done = total - len(parcels)
-    left = {parcel.key: -1 for parcel in parcels}  # parts still to come, -1 = not known yet
+    ended = {parcel.key: len(parcel.resume.done) for parcel in parcels}  # parts of earlier runs
+    left = dict.fromkeys(ended, -1)  # parts still to come, -1 = not known yet
     stopped = False
     tell(Event("annotate", done=done, total=total))
     for parcel in engine.stream(job, parcels):
@@ -215,8 +216,7 @@ def _annotate(
             left.pop(parcel.key, None)
         else:
             if left[parcel.key] < 0:
-                resumed = next(p.resume.done for p in parcels if p.key == parcel.key)
-                left[parcel.key] = receipt.total - len(resumed)
+                left[parcel.key] = receipt.total - ended[parcel.key]
             left[parcel.key] -= 1
             if left[parcel.key] == 0:
                 del left[parcel.key]
