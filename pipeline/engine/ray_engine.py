@@ -12,14 +12,16 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from clipmill.pipeline.engine.book import BEAT_S, Book
 from clipmill.pipeline.engine.parcel import Parcel
 from clipmill.pipeline.engine.plan import Group, Plan
 from clipmill.pipeline.engine.spending import Budget
@@ -76,7 +78,7 @@ class RayEngine:
         _configure()
         # On the driver's own node: any other may leave, and what was counted with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        book: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(_Book).remote()
+        book: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Book).remote()
         dataset = ray.data.from_items(
             [{"parcel": parcel.to_bytes()} for parcel in parcels],
             override_num_blocks=len(parcels),
@@ -109,35 +111,53 @@ class _Actor:
     """A worker as Ray Data calls it: one row in, rows out."""
 
     def __init__(self, job: Job, number: int, book: Any) -> None:
-        purse = _Purse(book, job.budget) if job.budget else None
-        self.worker = Worker(job, number, _Attempts(book), purse)
+        self.pulse = _Pulse(book, number)
+        with self.pulse.busy():
+            purse = _Purse(book, job.budget) if job.budget else None
+            self.worker = Worker(job, number, _Attempts(book), purse)
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        done = self.worker.handle(Parcel.from_bytes(row["parcel"]))
-        return [{"parcel": parcel.to_bytes()} for parcel in done]
+        with self.pulse.busy():
+            done = self.worker.handle(Parcel.from_bytes(row["parcel"]))
+            return [{"parcel": parcel.to_bytes()} for parcel in done]
+
+    def __del__(self) -> None:  # how Ray Data ends a worker that it needs no more
+        self.pulse.end()
 
 
-class _Book:
-    """Attempts begun and not ended, and what was spent. It lives beside the workers, so it outlives
-    each of them.
-    """
+class _Pulse:
+    """Tells the book whether a worker has something to do, and ends its process when asked to."""
 
-    def __init__(self) -> None:
-        self.open: Counter[str] = Counter()
-        self.tokens = 0
-        self.cost = 0.0
+    def __init__(self, book: Any, group: int) -> None:
+        self.book = book
+        self.group = group
+        self.worker = ray.get_runtime_context().get_actor_id()  # outlives a restart
+        self.lock = Lock()
+        self.works = 0
+        self.ended = Event()
+        Thread(target=self._beat, daemon=True, name="clipmill-pulse").start()
 
-    def begin(self, work: str) -> int:
-        self.open[work] += 1
-        return self.open[work] - 1
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        with self.lock:
+            self.works += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.works -= 1
 
-    def end(self, work: str) -> None:
-        del self.open[work]
+    def end(self) -> None:
+        self.ended.set()
+        self.book.leave.remote(self.worker)
 
-    def spend(self, tokens: int, cost: float) -> tuple[int, float]:
-        self.tokens += tokens
-        self.cost += cost
-        return self.tokens, self.cost
+    def _beat(self) -> None:
+        while True:
+            asked = ray.get(self.book.beat.remote(self.worker, self.group, self.works > 0))
+            if asked and not self.works:
+                os._exit(1)
+            if self.ended.wait(BEAT_S):
+                return
 
 
 class _Attempts:

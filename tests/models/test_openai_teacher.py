@@ -314,5 +314,8 @@ def test_ten_thousand_replies_reach_their_own_clips_and_every_rejection_is_count
     assert (bill.requests, bill.rejected) == (clips, len(doomed))
     assert bill.repaired == sum(answer.repaired for answer in found.values()) > 100
     answered = sum(server.fates[f] for f in ("right", *REJECTED))
-    assert bill.prompt_tokens == 100 * answered
+    # A request sent on a connection that still holds the second reply of a stray one reads that,
+    # throws both away and asks again: the server has then answered once more than was of use.
+    unread = answered - bill.prompt_tokens // 100
+    assert bill.prompt_tokens % 100 == 0 and 0 <= unread <= server.fates["stray"] / 10
     assert bill.retries >= 1500
