@@ -24,7 +24,7 @@ from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
 from clipmill.pipeline.selfcheck.looks import describe_clip, read_ocr
 from clipmill.pipeline.selfcheck.planted import planted
-from clipmill.pipeline.selfcheck.questions import generate_qa
+from clipmill.pipeline.selfcheck.questions import template_qa
 from clipmill.pipeline.selfcheck.records import packed_records, schema_validity
 from clipmill.pipeline.selfcheck.speech import assign_speech, transcribe
 from clipmill.pipeline.store.store import Store
@@ -124,7 +124,7 @@ def measure(
         *describe_clip(cases),
         *read_ocr(cases),
         *captions(cases, caption_role),
-        *generate_qa(cases),
+        *template_qa(cases),
         *planted(cases, reasons, given_score),
         schema_validity(packed_records(store)),
     ]

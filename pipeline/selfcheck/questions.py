@@ -60,7 +60,7 @@ class _Asked:
         ]
 
 
-def generate_qa(cases: list[Case]) -> list[Figure]:
+def template_qa(cases: list[Case]) -> list[Figure]:
     """Share of decided answers that are right, and the median overlap of the evidence."""
     right = decided = asked = 0
     overlaps: list[float] = []
@@ -90,12 +90,12 @@ def generate_qa(cases: list[Case]) -> list[Figure]:
                         case.miss(where, f"{sample.question} - evidence overlaps {overlap:.2f}")
                     )
     note = "not in this recipe" if not asked else f"{decided} of {asked} questions are decided"
-    answers = share("generate_qa", "answers right", right, decided, None, 0.9, misses, note)
+    answers = share("template_qa", "answers right", right, decided, None, 0.9, misses, note)
     middle = median(overlaps) if overlaps else None
     return [
         answers,
         Figure(
-            "generate_qa",
+            "template_qa",
             "evidence, median overlap",
             middle,
             len(overlaps),

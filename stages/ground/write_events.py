@@ -10,26 +10,27 @@ the block's first sentence and no events. The times are still those of the speec
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
-from clipmill.schemas.records import Author, Part, Segment
-from clipmill.stages.models.contract import ask, mark_rejected
-from clipmill.stages.models.prompts import Prompt, anchored, load_prompt
-from clipmill.stages.models.teacher import Request, TeacherSettings, Usage, open_teacher
+from clipmill.schemas.records import Part, Segment
+from clipmill.stages.models.teacher import Request
+from clipmill.stages.models.teacher_stage import (
+    AskSettings,
+    PromptName,
+    TeacherStage,
+    object_schema,
+    one_line,
+)
 from clipmill.stages.score.score_text import title_of
-from clipmill.stages.stage import Resources, Stage, StageSettings
-
-log = logging.getLogger(__name__)
 
 
-class Settings(StageSettings):
-    teacher: TeacherSettings = TeacherSettings()
-    """The model, and how it is run. A language model is enough: it is shown no pictures."""
+class Settings(AskSettings):
+    """The teacher may be a language model: it is shown no pictures."""
+
     sentences: str = "sentences"
     """Layer of sentences that is read."""
     source_role: str = "asr"
@@ -38,7 +39,7 @@ class Settings(StageSettings):
     """Layer of segments that is written, one per event."""
     role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
     """Role of the events' text."""
-    prompt: Annotated[str, AfterValidator(anchored)] = "events_caption.v1"
+    prompt: PromptName = "events_caption.v1"
     """Prompt by id (events_caption.v1, events_step.v1), or the path of a .txt file with the same
     variables."""
     block_words: int = Field(default=200, ge=10)
@@ -51,47 +52,18 @@ class Settings(StageSettings):
     """Most events of one block."""
     slack_s: float = Field(default=1.0, ge=0)
     """How far outside its block's window a time may lie: models round to whole seconds."""
-    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$")
-    """Language to write in, as a BCP 47 tag."""
     max_chars: int = Field(default=200, ge=10)
     """Longer captions break the contract."""
     max_tokens: int = Field(default=1024, ge=1)
     """Longer replies are cut off, and rejected for it."""
-    temperature: float = Field(default=0.0, ge=0)
-    """0 always takes the likeliest word."""
-    seed: int = 0
-    """Decides the words where the temperature is above 0."""
 
 
-class WriteEvents(Stage[Settings]):
+class WriteEvents(TeacherStage[Settings]):
     """Write timed events from blocks of narration, by a language model."""
 
     settings: Settings
     needs = frozenset({"probe", "segments:{sentences}", "texts:{source_role}"})
     provides = frozenset({"segments:{layer}", "texts:{role}", "labels:rejected_{role}"})
-    resources = Resources(cpus=2.0)
-    teacher: ClassVar[bool] = True
-    own_actor: ClassVar[bool] = True
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        # A teacher elsewhere needs another actor than one in it; the engine asks the stage it runs.
-        vars(self).update(resources=settings.teacher.resources(self.resources))
-
-    def requires(self) -> dict[str, str]:
-        return self.settings.teacher.requires()
-
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["teacher"] = self.settings.teacher.identity()
-        own["settings"]["prompt"] = load_prompt(self.settings.prompt).identity()
-        return own
-
-    def setup(self) -> None:
-        self.usage = Usage()  # tokens since setup, for the engine's counters
-        self.prompt: Prompt = load_prompt(self.settings.prompt)
-        self.model = open_teacher(self.settings.teacher)
-        self.model.setup()
 
     async def process(self, part: Part) -> Part:
         settings = self.settings
@@ -101,62 +73,42 @@ class WriteEvents(Stage[Settings]):
             if segment.texts_of(settings.source_role)
         ]
         spoken.sort(key=lambda segment: segment.span.on(MILLISECONDS).start)
-        asked: dict[str, list[Segment]] = {}
-        requests: list[Request] = []
-        for block in blocks(spoken, settings):
-            request = self.request(part, block)
-            asked[request.id] = block
-            requests.append(request)
-        answers = await ask(
-            self.model,
-            requests,
-            lambda name, value: complaint(value, *_window(asked[name]), settings.slack_s),
+        block_of = {block[0].id: block for block in blocks(spoken, settings)}
+        answers = await self.answers(
+            part,
+            [(block[0], self.question(part, block)) for block in block_of.values()],
+            settings.role,
+            lambda first, value: complaint(value, *_window(block_of[first.id]), settings.slack_s),
         )
-        self.usage += answers.usage
-        if answers.foreign:
-            log.warning("%s: %d replies to nobody's question", part.name, answers.foreign)
-        model = self.model.identity
-        author = self.author(model.name, model.revision, self.prompt.id)
-        for name, block in asked.items():
-            if name in answers.rejected:
-                mark_rejected(block[0], settings.role, answers.rejected[name])
-            else:
-                self._write(part, block, answers.found[name].value["events"], author)
+        for first, value in answers:
+            self._write(part, block_of[first.id], value["events"])
         return part
 
-    def close(self) -> None:
-        self.model.close()
-
-    def request(self, part: Part, block: Sequence[Segment]) -> Request:
+    def question(self, part: Part, block: Sequence[Segment]) -> Request:
         """What the teacher is asked about one block of sentences."""
         settings = self.settings
         start, end = _window(block)
         lines = [
             f"{segment.span.start_s:.1f}: "
-            + " ".join(segment.texts_of(settings.source_role)[-1].text.split())
+            + one_line(segment.texts_of(settings.source_role)[-1].text)
             for segment in block
         ]
-        title = " ".join(title_of(part.video).split())[:300]
-        return Request(
-            # Unique in the corpus, so that a reply gone astray fits nowhere else.
-            id=f"{part.video.id}/{block[0].id}/{settings.layer}",
-            prompt=self.prompt.render(
-                start=start,
-                end=end,
-                language=settings.language,
-                most=settings.most,
-                context=f"title: {title}" if title else "",
-                speech="\n".join(lines),
-            ),
-            schema=events_schema(settings.most, settings.max_chars),
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            seed=settings.seed,
+        title = one_line(title_of(part.video), 300)
+        prompt = self.prompt.render(
+            start=start,
+            end=end,
+            language=settings.language,
+            most=settings.most,
+            context=f"title: {title}" if title else "",
+            speech="\n".join(lines),
+        )
+        return self.request(
+            f"{part.video.id}/{block[0].id}/{settings.layer}",
+            prompt,
+            events_schema(settings.most, settings.max_chars),
         )
 
-    def _write(
-        self, part: Part, block: Sequence[Segment], events: list[dict[str, Any]], author: Author
-    ) -> None:
+    def _write(self, part: Part, block: Sequence[Segment], events: list[dict[str, Any]]) -> None:
         settings = self.settings
         start, end = _window(block)
         last = _end_s(part, end)
@@ -168,8 +120,8 @@ class WriteEvents(Stage[Settings]):
             segment = Segment(f"{settings.layer}-{stem}-{number:02d}", settings.layer, span)
             segment.add_text(
                 settings.role,
-                " ".join(event["text"].split()),
-                author,
+                one_line(event["text"]),
+                self.by_model(),
                 language=settings.language,
                 sources=[_source(block, at, settings.source_role)],
             )
@@ -202,21 +154,13 @@ def blocks(sentences: Sequence[Segment], settings: Settings) -> Iterator[list[Se
 
 def events_schema(most: int, max_chars: int) -> dict[str, Any]:
     """The contract of a block's events: one object with a list of times and texts."""
-    event = {
-        "type": "object",
-        "properties": {
+    event = object_schema(
+        {
             "time": {"type": "number", "minimum": 0},
             "text": {"type": "string", "minLength": 1, "maxLength": max_chars},
-        },
-        "required": ["time", "text"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"events": {"type": "array", "items": event, "maxItems": most}},
-        "required": ["events"],
-        "additionalProperties": False,
-    }
+        }
+    )
+    return object_schema({"events": {"type": "array", "items": event, "maxItems": most}})
 
 
 def complaint(value: Any, start: float, end: float, slack_s: float) -> str | None:

@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from clipmill.schemas.clocks import Span, compare
 from clipmill.schemas.records import Segment, Text, Video
+
+Fact = Literal["camera", "motion", "brightness", "colour", "asr", "ocr"]
+
+
+def token(fact: Fact) -> str:
+    """What a stage reads that asks for this fact."""
+    return f"texts:{fact}" if fact in ("asr", "ocr") else f"labels:{fact}"
+
 
 CAMERA = {
     "static": "stands still",

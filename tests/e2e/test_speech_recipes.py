@@ -29,10 +29,10 @@ from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.pipeline.store.store import Store
 from clipmill.stages.compose.render_synthetic import RenderedVideo
 from clipmill.stages.compose.speech import say
-from clipmill.stages.ground import ground_text, verify_span, write_events
+from clipmill.stages.ground import ground_text, verify_span
+from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.models.teacher_settings import TeacherSettings
-from clipmill.stages.rewrite import llm_rewrite
 from clipmill.stages.score import score_text
 
 pytestmark = pytest.mark.timeout(240)
@@ -40,10 +40,15 @@ RATE = 16_000
 
 
 class Asker(Reader):
-    """A language model at the edge that always makes the same request."""
+    """A language model at the edge that reads events out of narration, and rewrites every text into
+    the same request.
+    """
 
     async def ask(self, requests: Sequence[Request]) -> list[Reply]:
-        return [Reply(r.id, json.dumps({"text": "Tell me what is going on."})) for r in requests]
+        rewrites = [r for r in requests if r.schema and "text" in r.schema["properties"]]
+        events = await super().ask([r for r in requests if r not in rewrites])
+        said = json.dumps({"text": "Tell me what is going on."})
+        return [*events, *(Reply(r.id, said) for r in rewrites)]
 
 
 class Flat:
@@ -62,8 +67,7 @@ class Flat:
 @pytest.fixture(autouse=True)
 def _edge(monkeypatch: pytest.MonkeyPatch) -> None:
     Reader.settings = TeacherSettings()  # type: ignore[attr-defined]
-    monkeypatch.setattr(write_events, "open_teacher", lambda _: Reader())
-    monkeypatch.setattr(llm_rewrite, "open_teacher", lambda _: Asker())
+    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Asker())
     monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
     monkeypatch.setattr(verify_span, "open_encoder", lambda _: Eye("colour", "shape"))
     monkeypatch.setattr(score_text, "open_language_model", lambda _: Flat())

@@ -15,6 +15,7 @@ from pictures import part_of, picture
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.caption.caption_clip import CaptionClip, caption_schema
 from clipmill.stages.models.contract import ask
+from clipmill.stages.models.tab import open_tab
 from clipmill.stages.models.teacher import Request, TeacherSettings
 from clipmill.stages.models.transformers_teacher import TransformersTeacher
 from clipmill.stages.qa.generate_qa import GenerateQa
@@ -150,7 +151,8 @@ def test_captions_end_up_on_the_clip_whose_frames_were_asked_about(tiny_vlm: Pat
     )
     stage = CaptionClip(settings)
     stage.setup()
-    whole = asyncio.run(stage.process(part_of("v", 4))).video
+    with open_tab() as tab:
+        whole = asyncio.run(stage.process(part_of("v", 4))).video
     assert [len(segment.texts_of("caption")) for segment in whole.segments] == [1, 1, 1, 1]
     texts = [segment.texts_of("caption")[0] for segment in whole.segments]
     assert len({text.text for text in texts}) > 1
@@ -162,13 +164,12 @@ def test_captions_end_up_on_the_clip_whose_frames_were_asked_about(tiny_vlm: Pat
         part.video.segments = [part.video.segments[place]]
         alone = asyncio.run(stage.process(part)).video.segments[0]
         assert alone.texts_of("caption")[0].text == text.text
-    assert stage.usage.completion_tokens > 0
+    assert tab.bills["tiny-vlm"].completion_tokens > 0
     stage.close()
 
 
 def test_questions_of_random_weights_keep_the_contract_or_are_counted(tiny_vlm: Path) -> None:
     settings = GenerateQa.Settings(
-        by="teacher",
         teacher=TeacherSettings(model=str(tiny_vlm)),
         frames=1,
         questions=1,

@@ -30,7 +30,7 @@ from clipmill.stages.filter.filter_scores import FilterScores
 from clipmill.stages.filter.filter_scores import Settings as Filter
 from clipmill.stages.frames.sample_frames import SampleFrames
 from clipmill.stages.frames.sample_frames import Settings as Frames
-from clipmill.stages.ground import ground_text, write_events
+from clipmill.stages.ground import ground_text
 from clipmill.stages.ground.check_timeline import CheckTimeline
 from clipmill.stages.ground.check_timeline import Settings as Timeline
 from clipmill.stages.ground.ground_text import GroundText
@@ -38,6 +38,7 @@ from clipmill.stages.ground.ground_text import Settings as Grounding
 from clipmill.stages.ground.watched import watched
 from clipmill.stages.ground.write_events import Settings as Events
 from clipmill.stages.ground.write_events import WriteEvents
+from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.contract import Reply
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Request
@@ -91,7 +92,7 @@ def annotate(
     video: RenderedVideo, monkeypatch: pytest.MonkeyPatch, engine: str = "subtitles"
 ) -> Part:
     """The whole chain on one video, stage after stage."""
-    monkeypatch.setattr(write_events, "open_teacher", lambda _: Reader())
+    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Reader())
     monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
     part = part_of(video)
     for stage in (

@@ -12,8 +12,8 @@ from narrators import Narrator, spoken_lines
 
 from clipmill.schemas.clocks import Clock, Span
 from clipmill.schemas.records import Author, Part, Probe, Segment, Stream, Video
-from clipmill.stages.ground import write_events
 from clipmill.stages.ground.write_events import Settings, WriteEvents, blocks, complaint
+from clipmill.stages.models import teacher_stage
 
 Said = tuple[str, float, float]
 
@@ -31,7 +31,7 @@ def told(said: list[Said], seconds: float = 100) -> Part:
 def written(
     part: Part, model: Narrator, monkeypatch: pytest.MonkeyPatch, **settings: object
 ) -> list[Segment]:
-    monkeypatch.setattr(write_events, "open_teacher", lambda _: model)
+    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: model)
     stage = WriteEvents(Settings(**settings))  # type: ignore[arg-type]
     stage.setup()
     asyncio.run(stage.process(part))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipmill.schemas.errors import ReplyMismatch
-from clipmill.stages.caption import caption_clip
 from clipmill.stages.caption.caption_clip import CaptionClip
+from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.replies import match
 from clipmill.stages.models.teacher import Reply, Request
 
@@ -30,7 +30,7 @@ def clip_of(request: Request) -> str:
 def staged(teacher: FakeTeacher) -> CaptionClip:
     stage = CaptionClip(CaptionClip.Settings())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(caption_clip, "open_teacher", lambda _: teacher)
+        patch.setattr(teacher_stage, "open_teacher", lambda _: teacher)
         stage.setup()
     return stage
 

@@ -18,7 +18,7 @@ from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
 from clipmill.pipeline.selfcheck.looks import describe_clip, main_colours, read_ocr
 from clipmill.pipeline.selfcheck.planted import planted
-from clipmill.pipeline.selfcheck.questions import generate_qa
+from clipmill.pipeline.selfcheck.questions import template_qa
 from clipmill.pipeline.selfcheck.records import complaint, schema_validity
 from clipmill.pipeline.selfcheck.speech import align, assign_speech, distance, transcribe, words_of
 from clipmill.schemas.clocks import MILLISECONDS, Clock, Span
@@ -168,7 +168,7 @@ def figures(given: list[Case]) -> Iterator[Figure]:
     yield from describe_clip(given)
     yield from read_ocr(given)
     yield from captions(given)
-    yield from generate_qa(given)
+    yield from template_qa(given)
 
 
 def named(found: list[Figure] | Iterator[Figure], name: str) -> Figure:
@@ -423,7 +423,7 @@ def test_stages_that_did_not_run_are_said_to_be_missing_and_not_to_be_wrong() ->
         *describe_clip([case]),
         *read_ocr([case]),
         *captions([case]),
-        *generate_qa([case]),
+        *template_qa([case]),
         *planted([case], {}, "alignment"),
     ]
     assert {figure.value for figure in missing} == {None}
@@ -458,7 +458,7 @@ def ask(
     shot = case.shots[0]
     span = Span.of_seconds(*evidence) if evidence else shot.span
     shot.add_sample("qa", question, answer, AUTHOR, evidence=[span])
-    answers, overlap = generate_qa([case])
+    answers, overlap = template_qa([case])
     return answers, overlap
 
 
@@ -550,8 +550,8 @@ def test_the_order_of_two_parts_needs_both_to_be_what_they_are_called() -> None:
             evidence=[one.span, two.span],
             labels={"scope": "neighbours"},
         )
-        assert generate_qa([case])[0].value == right
-        assert generate_qa([case])[1].value == 1.0
+        assert template_qa([case])[0].value == right
+        assert template_qa([case])[1].value == 1.0
 
 
 def test_planted_captions_count_where_the_filter_judged_them() -> None:

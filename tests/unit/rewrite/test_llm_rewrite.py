@@ -11,9 +11,9 @@ import pytest
 
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Author, Part, Video
+from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Reply, Request
-from clipmill.stages.rewrite import llm_rewrite
 from clipmill.stages.rewrite.llm_rewrite import LlmRewrite, Settings, length_in_words
 
 FILLERS = {"um", "uh", "you", "know", "like"}
@@ -58,7 +58,7 @@ def rewritten(
     video.add_segments("sentences", [Span.of_seconds(n, n + 1) for n in range(len(SAID))])
     for segment, text in zip(video.segments, SAID, strict=True):
         segment.add_text("asr", text, Author("restore_sentences"))
-    monkeypatch.setattr(llm_rewrite, "open_teacher", lambda _: model)
+    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: model)
     stage = LlmRewrite(Settings(**settings))  # type: ignore[arg-type]
     stage.setup()
     part = asyncio.run(stage.process(Part(video)))
