@@ -8,19 +8,15 @@ full batches, however few each clip has.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from pydantic import Field
 
 from clipmill.schemas.records import Embedding, Part
-from clipmill.stages.models.encoder import EncoderSettings, encoder_name, open_encoder, pool
+from clipmill.stages.models.encoder import encoder_name, pool
+from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
 from clipmill.stages.models.frame_choice import spread
-from clipmill.stages.stage import Stage, StageSettings
 
 
-class Settings(StageSettings):
-    encoder: EncoderSettings = EncoderSettings()
-    """The model, and how it is run."""
+class Settings(EncodeSettings):
     layer: str = "shots"
     """Layer whose segments get a vector."""
     name: str = Field(default="clip", pattern=r"^[a-z0-9_]+$")
@@ -29,22 +25,11 @@ class Settings(StageSettings):
     """At most so many frames a clip, spread over it."""
 
 
-class Embed(Stage[Settings]):
+class Embed(EncoderStage[Settings]):
     """Embed clips: the mean of their frames under an image-text encoder, as one named vector."""
 
     needs = frozenset({"frames", "segments:{layer}"})
     provides = frozenset({"embeddings:{name}"})
-    own_actor: ClassVar[bool] = True
-    packages: ClassVar[dict[str, str]] = {"torch": "models", "open_clip": "models"}
-
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["encoder"] = self.settings.encoder.identity()
-        return own
-
-    def setup(self) -> None:
-        self.encoder = open_encoder(self.settings.encoder)
-        self.encoder.setup()
 
     def process(self, part: Part) -> Part:
         chosen = [
@@ -60,6 +45,3 @@ class Embed(Stage[Settings]):
             if mean is not None:  # a clip without frames has no vector, which is not a zero one
                 segment.embeddings.append(Embedding(self.settings.name, model, mean.tolist()))
         return part
-
-    def close(self) -> None:
-        self.encoder.close()

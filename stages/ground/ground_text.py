@@ -10,7 +10,7 @@ keeps. Needs frames of the whole stretch, such as one a second in 8 s windows.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +30,11 @@ from clipmill.stages.ground.search import (
     suppressed,
 )
 from clipmill.stages.ground.watched import watched
-from clipmill.stages.models.encoder import EncoderSettings, Vectors, open_encoder
-from clipmill.stages.stage import Stage, StageSettings
+from clipmill.stages.models.encoder import Vectors
+from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
 
 
-class Settings(StageSettings):
-    encoder: EncoderSettings = EncoderSettings()
-    """The model that compares captions with pictures, and how it is run."""
+class Settings(EncodeSettings):
     layer: str = "events"
     """Layer whose texts are grounded."""
     role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
@@ -70,7 +68,7 @@ class Settings(StageSettings):
     NAME_shift_s how far the text has moved (later is positive), label NAME_nms kept or doubled."""
 
 
-class GroundText(Stage[Settings]):
+class GroundText(EncoderStage[Settings]):
     """Find the moment that shows a text, near the time it came with."""
 
     needs = frozenset({"frames", "segments:{layer}", "segments:{frames_layer}", "texts:{role}"})
@@ -84,17 +82,6 @@ class GroundText(Stage[Settings]):
             "labels:{name}_nms",
         }
     )
-    own_actor: ClassVar[bool] = True
-    packages: ClassVar[dict[str, str]] = {"torch": "models", "open_clip": "models"}
-
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["encoder"] = self.settings.encoder.identity()
-        return own
-
-    def setup(self) -> None:
-        self.encoder = open_encoder(self.settings.encoder)
-        self.encoder.setup()
 
     def process(self, part: Part) -> Part:
         settings = self.settings
@@ -124,9 +111,6 @@ class GroundText(Stage[Settings]):
             sorted((segment for segment, _ in made), key=lambda s: (s.span.start, s.id))
         )
         return part
-
-    def close(self) -> None:
-        self.encoder.close()
 
     def _wanted(self, event: Segment) -> float:
         span = event.span

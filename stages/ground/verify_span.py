@@ -10,23 +10,21 @@ Thresholds on these are a profile's.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.ground.watched import watched
-from clipmill.stages.models.encoder import EncoderSettings, Vectors, open_encoder
-from clipmill.stages.stage import Stage, StageSettings
+from clipmill.stages.models.encoder import Vectors
+from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
 
 Times = npt.NDArray[np.float64]
 
 
-class Settings(StageSettings):
-    encoder: EncoderSettings = EncoderSettings()
-    """The model, and how it is run; best not the one that chose the span."""
+class Settings(EncodeSettings):
+    """The encoder is best not the one that chose the span."""
+
     layer: str = "grounded"
     """Layer whose spans are checked."""
     role: str = "caption"
@@ -42,7 +40,7 @@ class Settings(StageSettings):
     span_shifted and, with paraphrases, span_agreement (0 to 1)."""
 
 
-class VerifySpan(Stage[Settings]):
+class VerifySpan(EncoderStage[Settings]):
     """Check that a text fits its span better than the rest of the video."""
 
     needs = frozenset({"frames", "segments:{layer}", "segments:{frames_layer}", "texts:{role}"})
@@ -54,8 +52,6 @@ class VerifySpan(Stage[Settings]):
             "scores:{name}_shifted",
         }
     )
-    own_actor: ClassVar[bool] = True
-    packages: ClassVar[dict[str, str]] = {"torch": "models", "open_clip": "models"}
 
     def reads(self) -> frozenset[str]:
         return super().reads() | {f"texts:{role}" for role in self.settings.paraphrases}
@@ -63,15 +59,6 @@ class VerifySpan(Stage[Settings]):
     def adds(self) -> frozenset[str]:
         more = {f"scores:{self.settings.name}_agreement"} if self.settings.paraphrases else set()
         return super().adds() | more
-
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["encoder"] = self.settings.encoder.identity()
-        return own
-
-    def setup(self) -> None:
-        self.encoder = open_encoder(self.settings.encoder)
-        self.encoder.setup()
 
     def process(self, part: Part) -> Part:
         settings = self.settings
@@ -89,9 +76,6 @@ class VerifySpan(Stage[Settings]):
                 agreed = [agreement(times, row, span) for row in rows]
                 segment.scores[f"{settings.name}_agreement"] = float(np.mean(agreed))
         return part
-
-    def close(self) -> None:
-        self.encoder.close()
 
     def _doubt(self, segment: Segment, times: Times, row: Vectors) -> None:
         name, scores = self.settings.name, segment.scores

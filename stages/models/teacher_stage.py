@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 
 from clipmill.schemas.records import Author, Part, Segment
 from clipmill.stages.models.contract import ask, mark_rejected
+from clipmill.stages.models.embedded import EMBEDDED
 from clipmill.stages.models.prompts import Prompt, anchored, load_prompt
 from clipmill.stages.models.teacher import Request, TeacherSettings, open_teacher
 from clipmill.stages.stage import Resources, Stage, StageSettings
@@ -60,6 +61,8 @@ class TeacherStage(Stage[S]):
         super().__init__(settings)
         # A teacher elsewhere needs another actor than one in it; the engine asks the stage it runs.
         vars(self).update(resources=settings.teacher.resources(self.resources))
+        if settings.teacher.model == EMBEDDED:  # a few megabytes, neither large nor expensive
+            vars(self).update(teacher=False, own_actor=False)
 
     def requires(self) -> dict[str, str]:
         return self.settings.teacher.requires()

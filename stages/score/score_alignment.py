@@ -8,7 +8,7 @@ comparable: thresholds belong to one model.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,19 +16,15 @@ from pydantic import Field, model_validator
 from clipmill.schemas.errors import ModelError
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.models.encoder import (
-    EncoderSettings,
     Vectors,
     encoder_name,
-    open_encoder,
     pool,
 )
+from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
 from clipmill.stages.models.frame_choice import spread
-from clipmill.stages.stage import Stage, StageSettings
 
 
-class Settings(StageSettings):
-    encoder: EncoderSettings = EncoderSettings()
-    """The model, and how it is run. It must be the one that made `embedding`."""
+class Settings(EncodeSettings):
     layer: str = "shots"
     """Layer whose segments are scored."""
     role: str = "caption"
@@ -49,26 +45,15 @@ class Settings(StageSettings):
         return self
 
 
-class ScoreAlignment(Stage[Settings]):
+class ScoreAlignment(EncoderStage[Settings]):
     """Score how well a clip's text fits its picture, by an image-text encoder."""
 
     needs = frozenset({"segments:{layer}", "texts:{role}"})
     provides = frozenset({"scores:{name}"})
-    own_actor: ClassVar[bool] = True
-    packages: ClassVar[dict[str, str]] = {"torch": "models", "open_clip": "models"}
 
     def reads(self) -> frozenset[str]:
         stored = self.settings.embedding
         return super().reads() | {f"embeddings:{stored}" if stored else "frames"}
-
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["encoder"] = self.settings.encoder.identity()
-        return own
-
-    def setup(self) -> None:
-        self.encoder = open_encoder(self.settings.encoder)
-        self.encoder.setup()
 
     def process(self, part: Part) -> Part:
         scored = [
@@ -82,9 +67,6 @@ class ScoreAlignment(Stage[Settings]):
             if len(rows):  # nothing to compare with: not computed, which is not a zero
                 segment.scores[self.settings.name] = float(np.max(rows @ word))
         return part
-
-    def close(self) -> None:
-        self.encoder.close()
 
     def _pictures(self, part: Part, segments: list[Segment]) -> list[Vectors]:
         """Per segment the vectors [k, d] whose best match counts; k is 0 or 1 unless `max`."""

@@ -68,8 +68,16 @@ class Flat:
 def _edge(monkeypatch: pytest.MonkeyPatch) -> None:
     Reader.settings = TeacherSettings()  # type: ignore[attr-defined]
     monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Asker())
-    monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
-    monkeypatch.setattr(verify_span, "open_encoder", lambda _: Eye("colour", "shape"))
+    monkeypatch.setattr(
+        ground_text.GroundText,
+        "setup",
+        lambda stage: vars(stage).update(encoder=Eye("colour", "backdrop")),
+    )
+    monkeypatch.setattr(
+        verify_span.VerifySpan,
+        "setup",
+        lambda stage: vars(stage).update(encoder=Eye("colour", "shape")),
+    )
     monkeypatch.setattr(score_text, "open_language_model", lambda _: Flat())
 
 

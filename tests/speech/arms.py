@@ -93,7 +93,11 @@ def annotate(
 ) -> Part:
     """The whole chain on one video, stage after stage."""
     monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Reader())
-    monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
+    monkeypatch.setattr(
+        ground_text.GroundText,
+        "setup",
+        lambda stage: vars(stage).update(encoder=Eye("colour", "backdrop")),
+    )
     part = part_of(video)
     for stage in (
         Transcribe(Speech(engine=engine)),  # type: ignore[arg-type]

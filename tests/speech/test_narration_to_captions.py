@@ -109,7 +109,11 @@ def test_doubts_tell_spans_in_place_from_spans_beside_it(
     videos: list[RenderedVideo], parts: list[Part], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """verify_span, looking at other slots than the search did, on re-timed and on speech times."""
-    monkeypatch.setattr(verify_span, "open_encoder", lambda _: Eye("colour", "shape"))
+    monkeypatch.setattr(
+        verify_span.VerifySpan,
+        "setup",
+        lambda stage: vars(stage).update(encoder=Eye("colour", "shape")),
+    )
     margins: dict[bool, list[float]] = {True: [], False: []}
     for number, (video, part) in enumerate(zip(videos, parts, strict=True)):
         for layer in ("grounded", "events"):
@@ -135,7 +139,11 @@ def test_texts_that_compete_for_frames_are_placed_best(
     videos: list[RenderedVideo], parts: list[Part], made: dict[str, list[Item]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ground_text, "open_encoder", lambda _: Eye("colour", "backdrop"))
+    monkeypatch.setattr(
+        ground_text.GroundText,
+        "setup",
+        lambda stage: vars(stage).update(encoder=Eye("colour", "backdrop")),
+    )
     found: list[Item] = []
     for number, (video, part) in enumerate(zip(videos, parts, strict=True)):
         stage = ground_text.GroundText(

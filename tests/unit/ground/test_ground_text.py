@@ -15,7 +15,9 @@ FILM = "........rrrrrr......bbbb.....gggggg..."
 
 @pytest.fixture(autouse=True)
 def _sees_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ground_text, "open_encoder", lambda _: Colours())
+    monkeypatch.setattr(
+        ground_text.GroundText, "setup", lambda stage: vars(stage).update(encoder=Colours())
+    )
 
 
 def grounded(part: Part, **settings: object) -> list[Segment]:

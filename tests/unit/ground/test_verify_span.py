@@ -16,7 +16,9 @@ BLUE_ONCE = (20.0, 24.0)
 
 @pytest.fixture(autouse=True)
 def _sees_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_span, "open_encoder", lambda _: Colours())
+    monkeypatch.setattr(
+        verify_span.VerifySpan, "setup", lambda stage: vars(stage).update(encoder=Colours())
+    )
 
 
 def checked(part: Part, **settings: object) -> list[Segment]:
