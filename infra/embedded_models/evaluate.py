@@ -21,8 +21,6 @@ from scenes import FRAMES, TEST_SEED, draw_scene
 from tasks import (  # fmt: skip
     JUDGE_SCHEMA,
     QA_SCHEMA,
-    SLOTS,
-    altered,
     caption_turn,
     compact,
     judge_prompt,
@@ -32,6 +30,7 @@ from tasks import (  # fmt: skip
 )
 
 from clipmill.stages.caption.caption_clip import caption_schema
+from clipmill.stages.compose.altered import SLOTS, altered
 from clipmill.stages.compose.paint import ScenePainter
 from clipmill.stages.compose.world import COLOURS, MOTIONS, SHAPES, Scene
 from clipmill.stages.ground.write_events import events_schema

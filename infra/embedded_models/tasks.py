@@ -15,20 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from clipmill.stages.compose.altered import SLOTS
 from clipmill.stages.compose.scenes import pick
 from clipmill.stages.compose.wording import FILLERS, captions, spoken
-from clipmill.stages.compose.world import (
-    BACKDROPS,
-    COLOURS,
-    MOTIONS,
-    PLAIN_TONES,
-    SHAPES,
-    Scene,
-    Thing,
-)
+from clipmill.stages.compose.world import Scene, Thing
 from clipmill.stages.models.prompts import load_prompt
 
-SLOTS = ("object", "colour", "motion", "background")
 REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up"} | {
     "grow": "shrink",
     "shrink": "grow",
@@ -148,31 +140,12 @@ def paraphrase(scene: Scene, rng: np.random.Generator) -> str:
     return pick(rng, captions(scene).brief)
 
 
-def altered(scene: Scene, slot: str, rng: np.random.Generator) -> Scene:
-    """The scene with one slot of its first thing, or its backdrop, changed."""
-    thing = scene.things[0]
-    if slot == "background":
-        kind = pick(rng, [kind for kind in BACKDROPS if kind != scene.backdrop])
-        tone = pick(rng, list(PLAIN_TONES)) if kind == "plain" else ""
-        return replace(scene, backdrop=kind, tone=tone)
-    changed = {
-        "object": lambda: replace(thing, shape=_other(rng, SHAPES, thing.shape)),
-        "colour": lambda: replace(thing, colour=_other(rng, COLOURS, thing.colour)),
-        "motion": lambda: replace(thing, motion=_other(rng, MOTIONS, thing.motion)),
-    }[slot]()
-    return replace(scene, things=(changed, *scene.things[1:]))
-
-
 def reversed_in_time(scene: Scene) -> Scene:
     """What is seen when the scene's frames are shown backwards."""
     things = tuple(
         replace(thing, motion=REVERSED.get(thing.motion, thing.motion)) for thing in scene.things
     )
     return replace(scene, things=things)
-
-
-def _other(rng: np.random.Generator, values: Sequence[Any], but: str) -> Any:
-    return pick(rng, [value for value in values if value != but])
 
 
 def _verb(thing: Thing) -> str:

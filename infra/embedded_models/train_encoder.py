@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from progress import Progress
 from safetensors.torch import save_file
 from scenes import FRAMES, slot_ids
-from tasks import altered, paraphrase
+from tasks import paraphrase
 from torch import Tensor, nn
 from torch.nn import functional
 from train_teacher import Data, disturbed
 
+from clipmill.stages.compose.altered import altered
 from clipmill.stages.compose.scenes import pick
 from clipmill.stages.compose.wording import captions, spoken
 from clipmill.stages.compose.world import BACKDROPS, Scene

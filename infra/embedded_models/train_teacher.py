@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from progress import Progress
 from scenes import COLUMNS, FRAMES, ROWS, Clips, held_out, slot_ids
 from tasks import (
-    SLOTS,
     Turn,
-    altered,
     caption_turn,
     judge_turn,
     narration_turn,
@@ -30,6 +28,7 @@ from teacher import Packed, Packer, Trainee, build, patches
 from torch import Tensor
 from vocabulary import tokenizer
 
+from clipmill.stages.compose.altered import SLOTS, altered
 from clipmill.stages.compose.scenes import pick
 from clipmill.stages.compose.world import BACKDROPS, Scene
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from clipmill.stages.compose.altered import wrong_captions
 from clipmill.stages.compose.paint import Box, Picture, ScenePainter, overlay, text_patch
-from clipmill.stages.compose.scenes import Settings, Variant, plan
+from clipmill.stages.compose.scenes import WRONG_SLOTS, Settings, Variant, plan
 from clipmill.stages.compose.soundtrack import mix, sound_event
 from clipmill.stages.compose.speech import RATE, say
 from clipmill.stages.compose.truth import (
@@ -76,7 +77,7 @@ def render(
         board = _resized(job.board, *job_size)
         truth = tell(board, job.name, settings.seed, job.variant)
         truth.duplicate_of = job.source
-        truth.given_caption = _given(job, settings, rng)
+        truth.given_caption = _given(job, truth, settings, rng)
         crop = CROP if job.variant == "duplicate" else 0.0
         truth.boxes = [_cropped(box, crop, *job_size) for box in truth.boxes]
         path = folder / f"{job.name}.mp4"
@@ -163,6 +164,7 @@ def tell(board: Storyboard, name: str, seed: int, variant: str = "clean") -> Tru
                 [event.kind for event in scene.sounds],
                 words.brief,
                 words.detailed,
+                wrong_captions(scene, np.random.default_rng([number, zlib.crc32(name.encode())])),
             )
         )
         if number + 1 < len(board.scenes):
@@ -252,10 +254,13 @@ def _resized(board: Storyboard, width: int, height: int) -> Storyboard:
     return Storyboard(width, height, board.fps, board.scenes, board.lines)
 
 
-def _given(job: _Job, settings: Settings, rng: np.random.Generator) -> str:
-    """The caption that comes with a video: true, or of another scene where that is the defect."""
+def _given(job: _Job, truth: Truth, settings: Settings, rng: np.random.Generator) -> str:
+    """The caption that comes with a video: true of its first scene, unless that is the defect."""
+    first = job.board.scenes[0]
+    if job.variant in WRONG_SLOTS:
+        return truth.scenes[0].wrong[WRONG_SLOTS[job.variant]]
     if job.variant != "wrong_caption":
-        return captions(job.board.scenes[0]).brief[0]
+        return captions(first).brief[0]
     other = plan(settings, "clean", rng).scenes[0]
     while {other.things[0].colour, other.backdrop} & {
         job.board.scenes[0].things[0].colour,

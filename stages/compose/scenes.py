@@ -53,7 +53,20 @@ Variant = Literal[
     "two_scenes",
     "too_fast",
     "wrong_caption",
+    "wrong_object",
+    "wrong_colour",
+    "wrong_motion",
+    "wrong_background",
 ]
+
+WRONG_SLOTS: dict[Variant, str] = {
+    "wrong_object": "object",
+    "wrong_colour": "colour",
+    "wrong_motion": "motion",
+    "wrong_background": "background",
+}
+"""Defects of the caption that comes with a video: wrong in one slot. `wrong_caption` is another
+scene's altogether."""
 
 LEAD = 0.3
 """Seconds from a scene's start to a sentence that has no lag."""

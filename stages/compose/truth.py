@@ -55,6 +55,7 @@ class SceneTruth:
     sounds: list[str]
     brief: list[str]
     detailed: list[str]
+    wrong: dict[str, str] = field(default_factory=dict)  # slot -> brief caption wrong in it alone
 
     def slots(self) -> dict[str, str]:
         """The slots of the scene's first thing and of the scene, by name."""
