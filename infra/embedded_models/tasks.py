@@ -20,36 +20,15 @@ from clipmill.stages.compose.scenes import pick
 from clipmill.stages.compose.wording import FILLERS, captions, spoken
 from clipmill.stages.compose.world import Scene, Thing
 from clipmill.stages.models.prompts import load_prompt
+from clipmill.stages.qa.text_qa import text_qa_schema
+from clipmill.stages.score.judge import judge_schema
 
 REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up"} | {
     "grow": "shrink",
     "shrink": "grow",
 }
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 400}
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-JUDGE_SCHEMA = _object(
-    seen=_TEXT,
-    wrong={"type": "array", "items": {"enum": list(SLOTS)}, "maxItems": len(SLOTS)},
-    match={"enum": ["yes", "no"]},
-)
-QA_SCHEMA = _object(
-    questions={
-        "type": "array",
-        "items": _object(question=_TEXT, answer=_TEXT),
-        "minItems": 1,
-        "maxItems": 4,
-    }
-)
+JUDGE_SCHEMA = judge_schema(SLOTS)
+QA_SCHEMA = text_qa_schema(4)
 
 
 @dataclass(frozen=True, slots=True)
