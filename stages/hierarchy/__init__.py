@@ -1,0 +1,1 @@
+"""One video at several lengths: which segment lies in which, and texts made from texts below."""
