@@ -37,10 +37,13 @@ class Settings(AskSettings):
     prompt: PromptName = "caption_brief.v1"
     """Prompt by id (caption_brief.v1, caption_dense.v1, caption_action.v1), or the path of a .txt
     file with the same variables."""
-    frames: int = Field(default=8, ge=1)
-    """At most so many frames a clip, spread over it."""
+    frames: int = Field(default=8, ge=0)
+    """At most so many frames a clip, spread over it; 0 asks a language model about the context
+    alone."""
     context: tuple[Context, ...] = ()
     """What else the teacher is told: title, asr (speech), ocr (screen text)."""
+    columns: tuple[str, ...] = ()
+    """Columns of the manifest that it is told as well, e.g. a question or hashtags."""
     context_chars: int = Field(default=1500, ge=1)
     """Each kind of context is cut to so many characters."""
     max_chars: int = Field(default=1200, ge=1)
@@ -51,23 +54,24 @@ class CaptionClip(TeacherStage[Settings]):
     """Caption clips by a vision-language teacher."""
 
     settings: Settings
-    needs = frozenset({"frames", "segments:{layer}"})
+    needs = frozenset({"segments:{layer}"})
     provides = frozenset({"texts:{role}", "labels:rejected_{role}"})
 
     def reads(self) -> frozenset[str]:
-        return super().reads() | {
-            f"texts:{kind}" for kind in self.settings.context if kind != "title"
-        }
+        seen = {"frames"} if self.settings.frames else set()
+        told = {f"texts:{kind}" for kind in self.settings.context if kind != "title"}
+        return super().reads() | seen | told
 
     async def process(self, part: Part) -> Part:
         settings = self.settings
         questions: list[Question] = []
         for segment in part.video.layer(settings.layer):
-            if part.frames.get(segment.id):
-                questions.append((segment, self.question(part, segment)))
+            missing = self.lacks(part, segment)
+            if missing:
+                mark_rejected(segment, settings.role, missing)
             else:
-                mark_rejected(segment, settings.role, "no_frames")
-        for segment, value in await self.answers(part, questions, settings.role, _not_blank):
+                questions.append((segment, self.question(part, segment)))
+        for segment, value in await self.answers(part, questions, settings.role, not_blank):
             segment.add_text(
                 settings.role,
                 one_line(value["caption"]),
@@ -76,22 +80,38 @@ class CaptionClip(TeacherStage[Settings]):
             )
         return part
 
+    def lacks(self, part: Part, segment: Segment) -> str | None:
+        """What a segment lacks to be asked about: no_frames, no_context, or None."""
+        if self.settings.frames:
+            return None if part.frames.get(segment.id) else "no_frames"
+        return None if self._context(part, segment) else "no_context"
+
     def question(self, part: Part, segment: Segment) -> Request:
-        """What the teacher is asked about one segment that has frames."""
+        """What the teacher is asked about one segment that lacks nothing."""
         settings = self.settings
-        frames = spread(part.frames[segment.id], settings.frames)
-        prompt = self.prompt.render(
-            count=len(frames),
-            times=", ".join(f"{frame.clock.seconds(frame.tick):.2f}" for frame in frames),
-            language=settings.language,
-            context=context_of(part.video, segment, settings.context, settings.context_chars),
-        )
+        frames = spread(part.frames.get(segment.id, []), settings.frames)
+        values: dict[str, str | int] = {
+            "count": len(frames),
+            "times": ", ".join(f"{frame.clock.seconds(frame.tick):.2f}" for frame in frames),
+            "language": settings.language,
+            "context": self._context(part, segment),
+        }
+        # A prompt for a language model speaks of no pictures.
+        told = {name: value for name, value in values.items() if self.prompt.takes(name)}
         return self.request(
             f"{part.video.id}/{segment.id}/{settings.role}",
-            prompt,
+            self.prompt.render(**told),
             caption_schema(settings.max_chars),
             [frame.jpeg for frame in frames],
         )
+
+    def _context(self, part: Part, segment: Segment) -> str:
+        settings = self.settings
+        lines = [context_of(part.video, segment, settings.context, settings.context_chars)]
+        for column in settings.columns:
+            text = one_line(part.video.meta.get(column, ""), settings.context_chars)
+            lines.append(f"{column}: {text}" if text else "")
+        return "\n".join(filter(None, lines))
 
 
 def caption_schema(max_chars: int) -> dict[str, Any]:
@@ -115,5 +135,6 @@ def context_of(video: Video, segment: Segment, kinds: tuple[Context, ...], most:
     return "\n".join(lines)
 
 
-def _not_blank(_: Segment, value: Any) -> str | None:
+def not_blank(_: Segment, value: Any) -> str | None:
+    """What is wrong with a caption that keeps its schema."""
     return None if value["caption"].strip() else "the caption is empty"
