@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from clipmill.pipeline.engine.account import account
+from clipmill.pipeline.engine.composed import composed
 from clipmill.pipeline.engine.events import Event, Summary
 from clipmill.pipeline.engine.inline_engine import InlineEngine
 from clipmill.pipeline.engine.ledger import Entry, Ledger, claim
@@ -86,6 +87,9 @@ def run(
         claim(store, plan_)
         ledger = Ledger(store, plan_.final, lease.check)
         videos = _inputs(recipe, source, limit, tell)
+        if recipe.compose:
+            with _engine(engine, address) as carrier:
+                videos = composed(store, recipe.compose, videos, carrier.map, lease.check, tell)
         if retry:
             ledger.forgive([video_key(video.id) for video in videos])
         parcels = _missing(ledger, videos)

@@ -5,6 +5,7 @@
     extends: core/base            # or a path; maps merge deeply, lists are replaced whole
     set: {stages.split_shots.min_seconds: 1}     # as `--set` on the command line
     input: {pattern: "**/*.mp4"}
+    compose: {needles: {take: needles, count: 4}}   # videos made of the inputs, if any
     stages:
       - probe_media
       - split_shots: {detector: adaptive}
@@ -43,6 +44,7 @@ from clipmill.pipeline.recipe.registry import load_decision, load_stage, nearest
 from clipmill.pipeline.recipe.typed_settings import find, models_in, validated
 from clipmill.pipeline.recipe.yaml_places import Document, Keys, plain
 from clipmill.schemas.profiles import Profile
+from clipmill.stages.compose.arrangements import Arrangement
 from clipmill.stages.decision import Decision
 from clipmill.stages.source.ingest_video import Settings as IngestSettings
 from clipmill.stages.stage import Resources, Stage, StageSettings
@@ -107,6 +109,7 @@ class Recipe:
     about: str
     path: str
     input: IngestSettings
+    compose: dict[str, Arrangement]
     stages: tuple[StageEntry, ...]
     profiles: dict[str, Profile]
     decide: tuple[Decision[Any], ...]
@@ -141,6 +144,10 @@ def _build(document: Document, path: str) -> Recipe:
         raise document.error(("name",), f"{name!r} is no name", "use letters, digits, - and _")
     about = expect(document, ("about",), str, "one line of text") or ""
     ingest = validated(IngestSettings, document, ("input",))
+    compose = {
+        key: validated(Arrangement, document, ("compose", key))
+        for key in expect(document, ("compose",), dict, "a map of arrangements by name") or {}
+    }
     profiles = {
         key: validated(Profile, document, ("profiles", key))
         for key in expect(document, ("profiles",), dict, "a map of profiles by name") or {}
@@ -162,6 +169,7 @@ def _build(document: Document, path: str) -> Recipe:
         "name": name,
         "about": about,
         "input": _dump(ingest),
+        "compose": {key: _dump(arrangement) for key, arrangement in compose.items()},
         "stages": [_resolved_entry(entry, document, i) for i, entry in enumerate(stages)],
         "profiles": {key: _dump(profile) for key, profile in profiles.items()},
         "decide": [
@@ -173,7 +181,18 @@ def _build(document: Document, path: str) -> Recipe:
     }
     decisions = tuple(decision for _, decision in decided)
     return Recipe(
-        name, about, path, ingest, stages, profiles, decisions, pack, engine, resolved, document
+        name,
+        about,
+        path,
+        ingest,
+        compose,
+        stages,
+        profiles,
+        decisions,
+        pack,
+        engine,
+        resolved,
+        document,
     )
 
 

@@ -27,6 +27,7 @@ KEYS = (
     "extends",
     "set",
     "input",
+    "compose",
     "stages",
     "profiles",
     "decide",

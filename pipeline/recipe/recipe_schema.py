@@ -17,6 +17,7 @@ from clipmill.pipeline.recipe.recipe_file import ENGINE_KEYS, FORMAT
 from clipmill.pipeline.recipe.registry import load, operators
 from clipmill.schemas.errors import ClipmillError
 from clipmill.schemas.profiles import Profile
+from clipmill.stages.compose.arrangements import Arrangement
 from clipmill.stages.source.ingest_video import Settings as IngestSettings
 from clipmill.stages.stage import Stage
 
@@ -40,6 +41,7 @@ def json_schema() -> dict[str, Any]:
         (stages if issubclass(kind, Stage) else decisions)[name] = kind.Settings
     blocks: list[type[BaseModel]] = [
         IngestSettings,
+        Arrangement,
         PackSettings,
         EngineSettings,
         ResourceSettings,
@@ -77,6 +79,7 @@ def json_schema() -> dict[str, Any]:
             "extends": {"type": "string"},
             "set": {"type": "object"},
             "input": reference[IngestSettings],
+            "compose": {"type": "object", "additionalProperties": reference[Arrangement]},
             "stages": _entries(stages, about, reference, engine_keys),
             "profiles": {"type": "object", "additionalProperties": reference[Profile]},
             "decide": _entries(decisions, about, reference, {}),

@@ -53,6 +53,10 @@ class Settings(StageSettings):
     """Seconds that neighbours share under `overlap`."""
     margin_s: float = Field(0.5, ge=0)
     """Least seconds of the first clip before, between and behind needles under `insert`."""
+    min_speed: float = Field(1.0, ge=0.1, le=10)
+    """Clips are played at a random speed, log-uniform from this one ..."""
+    max_speed: float = Field(1.0, ge=0.1, le=10)
+    """... to this one; the host and the needles of `insert` keep theirs."""
     crf: int = Field(18, ge=0, le=40)
     """Constant quality of the encoding."""
     rate: int = Field(48_000, ge=8000)
@@ -111,7 +115,7 @@ def arrange(sources: Sequence[Source], settings: Settings, fps: Fraction) -> lis
     at = 0
     for number in order:
         source = sources[number]
-        placed = piece(source, number, at, fps, (source.start, source.end))
+        placed = piece(source, number, at, fps, (source.start, source.end), _speed(settings, rng))
         # Under half of the shortest clip, so that at most two are ever seen at once.
         if 2 * shared >= placed.end_frame - placed.start_frame and len(sources) > 1 and shared:
             raise ClipmillError(
@@ -123,6 +127,13 @@ def arrange(sources: Sequence[Source], settings: Settings, fps: Fraction) -> lis
         pieces.append(placed)
         at = placed.end_frame - shared
     return pieces
+
+
+def _speed(settings: Settings, rng: np.random.Generator) -> Fraction:
+    low, high = sorted((settings.min_speed, settings.max_speed))
+    if low == high:
+        return Fraction(low).limit_denominator(1000)
+    return Fraction(float(np.exp(rng.uniform(*np.log([low, high]))))).limit_denominator(1000)
 
 
 def _insert(
