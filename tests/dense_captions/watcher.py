@@ -84,6 +84,8 @@ class Watcher:
     def _answer(self, request: Request) -> dict[str, Any]:
         assert request.schema is not None
         fields = request.schema["properties"]
+        if "text" in fields and "at these seconds" not in request.prompt:
+            return {"text": shortened(quoted(request)[-1], budget_of(request))}
         if "text" in fields:
             return {"text": self._change(request)}
         if "caption" in fields:
@@ -133,13 +135,15 @@ class Watcher:
         return ", then ".join(map(told_as, seen)) or "something is there"
 
     def _summary(self, request: Request) -> list[dict[str, Any]]:
-        """Every line once, but one in fifty lost."""
-        sentences = []
+        """Every line once, but one in fifty lost; what exceeds the budget is left out evenly."""
+        sentences: list[dict[str, Any]] = []
         for line in quoted(request):
             number, text = re.findall(r"^(\d+) \([\d.]+-[\d.]+\) \w+: (.*)", line)[0]
             if dice(request.id, number).random() >= 0.02:
                 sentences.append({"text": f"{text}.", "from": [int(number)]})
-        return sentences or [{"text": "something is there", "from": [1]}]
+        while len(" ".join(s["text"] for s in sentences).split()) > budget_of(request):
+            del sentences[dice(request.id, len(sentences)).integers(len(sentences))]
+        return sentences or [{"text": "something", "from": [1]}]
 
     def _slots(self, request: Request) -> dict[str, Any]:
         assert request.schema is not None
@@ -159,6 +163,16 @@ def times_of(request: Request) -> list[float]:
     found = re.search(r"at these seconds[a-z ]*: ([\d., ]+\d)", request.prompt)
     assert found is not None
     return [float(second) for second in found[1].split(", ")]
+
+
+def budget_of(request: Request) -> int:
+    found = re.search(r"at most (\d+) words", request.prompt)
+    assert found is not None
+    return int(found[1])
+
+
+def shortened(text: str, words: int) -> str:
+    return " ".join(text.split()[:words])
 
 
 def quoted(request: Request) -> list[str]:
