@@ -1,0 +1,179 @@
+"""Every captioning recipe from file to shards on rendered input, models replaced at the edge only.
+
+The teachers see pixels and read prompts: an eye says which colour and shape it sees, a reader what
+the speech or the title speaks of. Neither is told the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "infra" / "selector"))
+
+from fit import read_votes
+from narrated import LAGGING, Eye, caption_of, look, rendered
+
+from clipmill.pipeline.engine.run import run
+from clipmill.pipeline.output.verify import verify
+from clipmill.pipeline.recipe.recipe import load_recipe
+from clipmill.pipeline.store.store import Store
+from clipmill.stages.caption.selector import fit
+from clipmill.stages.compose.render_synthetic import RenderedVideo
+from clipmill.stages.compose.world import COLOURS, SHAPES
+from clipmill.stages.models import encoder_stage, teacher_stage
+from clipmill.stages.models.encoder import encoder_name
+from clipmill.stages.models.identity import ModelIdentity
+from clipmill.stages.models.teacher import Reply, Request
+from clipmill.stages.models.teacher_settings import TeacherSettings
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Watcher:
+    """Says what its pictures show; without pictures, what its prompt quotes."""
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        self.settings = settings
+        self.identity = ModelIdentity(settings.model, "1")
+
+    def setup(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        return [Reply(r.id, json.dumps(self.answer(r))) for r in requests]
+
+    def answer(self, request: Request) -> dict[str, Any]:
+        [key] = (request.schema or {})["properties"]
+        if request.images:
+            return {key: seen(request.images[len(request.images) // 2])}
+        lines = re.findall(r'^"[\w:]+: (.*)"$', request.prompt, re.MULTILINE)
+        told = [caption_of(line) or line for line in lines]
+        return {key: told[0] if told else "nothing is known"}
+
+
+def seen(picture: bytes) -> str:
+    colours, shapes, _ = look(picture)
+    if not colours.any():
+        return "nothing stands out"
+    return f"a {COLOURS[int(np.argmax(colours))]} {SHAPES[int(np.argmax(shapes))]} is seen"
+
+
+@pytest.fixture(autouse=True)
+def _edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher_stage, "open_teacher", Watcher)
+    monkeypatch.setattr(encoder_stage, "open_encoder", lambda _: Eye("colour", "backdrop"))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[RenderedVideo]:
+    plan = LAGGING.model_copy(
+        update={"count": 2, "min_lag": 0, "max_lag": 0, "min_scenes": 3, "max_scenes": 3,
+                "gradual": 0.0, "fillers": 0.0}
+    )  # fmt: skip
+    return rendered(plan, tmp_path_factory.mktemp("in") / "v")
+
+
+def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, Any]]:
+    """Run a recipe inline; the facts and the text of every clip in its shards."""
+    summary = run(load_recipe(recipe, sets), str(source), str(out), engine="inline")
+    assert "failed" not in summary.inputs and "quarantined" not in summary.inputs, summary
+    assert verify(Store.open(str(out))).ok
+    clips: dict[str, dict[str, Any]] = {}
+    for shard in sorted((out / "shards").glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar.getmembers():
+                key, _, form = member.name.partition(".")
+                file = tar.extractfile(member)
+                assert file is not None
+                if form == "json":
+                    clips.setdefault(key, {}).update(json.loads(file.read()))
+                elif form == "txt":
+                    clips.setdefault(key, {})["said"] = file.read().decode()
+    return list(clips.values())
+
+
+def shown(clip: dict[str, Any], videos: Sequence[RenderedVideo]) -> set[str]:
+    """Colour and shape of what is seen in a clip for more than a second."""
+    truth = {video.truth.name: video.truth for video in videos}[Path(clip["video"]["id"]).stem]
+    start, end = clip["span"]["start_s"], clip["span"]["end_s"]
+    return {
+        f"{thing.colour} {thing.shape}"
+        for scene in truth.scenes
+        if min(end, scene.end_s) - max(start, scene.start_s) > 1
+        for thing in scene.things
+    }
+
+
+ALL = "decide.filter_scores-2.percentile.alignment.top_percent=100"
+SILENT = "stages.transcribe.engine=subtitles"
+
+
+def test_panda70m_packs_the_chosen_caption_and_keeps_the_others(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    clips = packed(
+        "captioning/panda70m", videos[0].path.parent, tmp_path,
+        SILENT, "stages.split_shots.detector=fast",
+        "stages.split_shots.threshold=9", ALL,
+    )  # fmt: skip
+    assert len(clips) >= 5
+    for clip in clips:
+        told = {text["role"]: text for text in clip["texts"]}
+        assert {"candidate:video", "candidate:frame", "candidate:speech", "caption"} <= set(told)
+        assert told["caption"]["sources"][0].startswith(clip["labels"]["selected"])
+        assert any(name in clip["said"] for name in shown(clip, videos)), clip["said"]
+
+
+def test_votes_on_an_output_make_a_selector_that_the_recipe_runs_with(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    source, shots = videos[0].path.parent, ("stages.split_shots.detector=fast",
+                                            "stages.split_shots.threshold=9")  # fmt: skip
+    clips = packed("captioning/panda70m", source, tmp_path / "one", SILENT, *shots, ALL)
+    votes = ["video,segment,role", "unknown,shots-00000,candidate:video"]
+    for clip in clips:  # these people trust what is said more than what is seen
+        votes.append(f"{clip['video']['id']},{clip['segment']},candidate:speech")
+    file = tmp_path / "votes.csv"
+    file.write_text("\n".join(votes))
+    eye = Eye("colour", "backdrop")
+    found = read_votes(str(tmp_path / "one"), file, eye, "clip", "candidate:")
+    assert len(found) == len(clips)
+    fit(found, encoder_name(eye.identity)).save(tmp_path / "selector.json")
+    again = packed(
+        "captioning/panda70m", source, tmp_path / "two", SILENT, *shots, ALL,
+        "stages.select_candidate.by=selector",
+        f"stages.select_candidate.selector={tmp_path / 'selector.json'}",
+    )  # fmt: skip
+
+    def read(found: list[dict[str, Any]]) -> int:
+        return sum(clip["labels"]["selected"] == "candidate:speech" for clip in found)
+
+    assert len(again) == len(clips) and read(again) > read(clips) + 1
+
+
+def test_vidal10m_merges_title_and_views_of_whole_videos(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    manifest = tmp_path / "videos.jsonl"
+    manifest.write_text(
+        "\n".join(
+            json.dumps({"path": str(v.path), "title": "shapes on the move", "hashtags": "#short"})
+            for v in videos
+        )
+    )
+    clips = packed("captioning/vidal10m", manifest, tmp_path / "out")
+    assert len(clips) == len(videos)
+    for clip in clips:
+        merged = next(text for text in clip["texts"] if text["role"] == "merged")
+        assert {source.split(":")[1] for source in merged["sources"]} == {"temporal", "spatial"}
+        assert any(name in clip["said"] for name in shown(clip, videos)), clip["said"]
