@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from clipmill.pipeline.cli import annotate, author, demo, inspect, recipes, selfcheck
+from clipmill.pipeline.cli import annotate, audit, author, demo, inspect, recipes, selfcheck
 from clipmill.pipeline.cli.messages import EXIT_CODES, INTERRUPTED, exit_code, printable
 from clipmill.schemas.errors import ClipmillError
 
@@ -67,4 +67,5 @@ demo.register(app)
 selfcheck.register(app)
 recipes.register(app)
 inspect.register(app)
+audit.register(app)
 author.register(app)
