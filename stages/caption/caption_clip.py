@@ -44,6 +44,9 @@ class Settings(AskSettings):
     """What else the teacher is told: title, asr (speech), ocr (screen text)."""
     columns: tuple[str, ...] = ()
     """Columns of the manifest that it is told as well, e.g. a question or hashtags."""
+    told: tuple[str, ...] = ()
+    """Roles of texts written about the clip before that it is told as well: layers of a caption
+    are asked for one after the other."""
     context_chars: int = Field(default=1500, ge=1)
     """Each kind of context is cut to so many characters."""
     max_chars: int = Field(default=1200, ge=1)
@@ -60,6 +63,7 @@ class CaptionClip(TeacherStage[Settings]):
     def reads(self) -> frozenset[str]:
         seen = {"frames"} if self.settings.frames else set()
         told = {f"texts:{kind}" for kind in self.settings.context if kind != "title"}
+        told |= {f"texts:{role}" for role in self.settings.told}
         return super().reads() | seen | told
 
     async def process(self, part: Part) -> Part:
@@ -111,6 +115,9 @@ class CaptionClip(TeacherStage[Settings]):
         for column in settings.columns:
             text = one_line(part.video.meta.get(column, ""), settings.context_chars)
             lines.append(f"{column}: {text}" if text else "")
+        for role in settings.told:
+            written = [text.text for text in segment.texts_of(role)[-1:]]
+            lines += [f"{role}: {one_line(text, settings.context_chars)}" for text in written]
         return "\n".join(filter(None, lines))
 
 
