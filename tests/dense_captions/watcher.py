@@ -51,8 +51,9 @@ CHANGING = Settings(
 
 Event = tuple[str, str, str]  # colour, shape, backdrop
 _EVENT = re.compile(
-    rf"\b({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})\b.*?\bover ({'|'.join(BACKDROPS)})\b"
+    rf"\ba ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) over ({'|'.join(BACKDROPS)})\b"
 )
+"""As `told_as` tells one; narration words it otherwise."""
 _MISSED, _MORE, _MISNAMED = 0.04, 0.04, 0.02
 
 
@@ -148,7 +149,12 @@ class Watcher:
     def _slots(self, request: Request) -> dict[str, Any]:
         assert request.schema is not None
         text = " ".join(quoted(request))
-        found = {"colour": COLOURS, "object": SHAPES, "scene": BACKDROPS, "action": MOTIONS}
+        found = {
+            "colour": COLOURS,
+            **dict.fromkeys(("object", "subject"), SHAPES),
+            **dict.fromkeys(("scene", "place"), BACKDROPS),
+            "action": MOTIONS,
+        }
         return {
             slot: next((value for value in found.get(slot, ()) if value in text.split()), "")
             for slot in request.schema["properties"]
