@@ -115,6 +115,18 @@ class TeacherStage(Stage[S]):
         twice are marked `rejected_<role>`.
         """
         about = {request.id: segment for segment, request in questions}
+        found = await self.answers_by_id(part, questions, role, check)
+        return [(about[name], value) for name, value in found.items()]
+
+    async def answers_by_id(
+        self,
+        part: Part,
+        questions: Sequence[Question],
+        role: str,
+        check: Callable[[Segment, Any], str | None] | None = None,
+    ) -> dict[str, Any]:
+        """As `answers`, by the requests' ids: for stages that ask several things of a segment."""
+        about = {request.id: segment for segment, request in questions}
         found = await ask(
             self.model,
             [request for _, request in questions],
@@ -124,7 +136,7 @@ class TeacherStage(Stage[S]):
             log.warning("%s: %d replies to nobody's question", part.name, found.foreign)
         for name, reason in found.rejected.items():
             mark_rejected(about[name], role, reason)
-        return [(about[name], answer.value) for name, answer in found.found.items()]
+        return {name: answer.value for name, answer in found.found.items()}
 
     def by_model(self) -> Author:
         """The author of what the model wrote."""
