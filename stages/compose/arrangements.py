@@ -80,6 +80,8 @@ class Arrangement(StageSettings):
     """Length of a needle in seconds."""
     same: bool = False
     """All needles of a video are one and the same, shown 1 to `count` times."""
+    copies: int = Field(1, ge=1, le=1000)
+    """Videos of each input, by other seeds."""
     text_column: str = "caption"
     """Column of the manifest with the text of an input."""
     contrast_column: str = ""
@@ -114,20 +116,18 @@ class Job:
 
 
 def jobs(name: str, arrangement: Arrangement, videos: Sequence[Video]) -> Iterator[Job]:
-    """The videos that an arrangement makes, one per input, `NAME/ID`."""
+    """The videos that an arrangement makes: `NAME/ID` per input, further copies `NAME/ID~2` ..."""
     for video in videos:
-        seed = int(fingerprint(name, video.id, arrangement.compose.seed)[:8], 16)
-        # Without the name: two arrangements of the same clips, such as both orders, are a pair.
-        rng = random.Random(fingerprint(video.id, arrangement.compose.seed))
-        partners = _partners(arrangement, video, videos, rng)
-        used = (video, *partners)
-        texts = {_text(arrangement, other) for other in used}
-        if arrangement.take == "noise":
-            others = [other.id for other in _few(videos, rng) if other.id != video.id]
-        else:
-            others = [_text(arrangement, other) for other in _few(videos, rng)]
-        distinct = dict.fromkeys(text for text in others if text and text not in texts)
-        yield Job(f"{name}/{video.id}", arrangement, used, seed, tuple(distinct)[:_DISTRACTORS])
+        for copy in range(1, arrangement.copies + 1):
+            copy_name = f"{name}/{video.id}" + (f"~{copy}" if copy > 1 else "")
+            seed = int(fingerprint(name, video.id, arrangement.compose.seed, copy)[:8], 16)
+            # Without the name: two arrangements of the same clips, as both orders are, make a pair.
+            rng = random.Random(fingerprint(video.id, arrangement.compose.seed, copy))
+            used = (video, *_partners(arrangement, video, videos, rng))
+            texts = {_label(arrangement, other) for other in used}
+            others = [_label(arrangement, other) for other in _few(videos, rng)]
+            distinct = dict.fromkeys(text for text in others if text and text not in texts)
+            yield Job(copy_name, arrangement, used, seed, tuple(distinct)[:_DISTRACTORS])
 
 
 def make(job: Job, out: Path) -> tuple[Manifest, dict[str, str]]:
@@ -303,6 +303,11 @@ def _noise(job: Job, out: Path) -> Manifest:
 
 def _text(arrangement: Arrangement, video: Video) -> str:
     return clean_line(video.meta.get(arrangement.text_column, ""), _MAX_TEXT)
+
+
+def _label(arrangement: Arrangement, video: Video) -> str:
+    """What a question may name the input by: its text, or the content that noise hides."""
+    return video.id if arrangement.take == "noise" else _text(arrangement, video)
 
 
 def _contrast(arrangement: Arrangement, video: Video) -> str:

@@ -55,7 +55,7 @@ def pictures(content: str, settings: Settings, seed: int) -> Iterator[Picture]:
             for field, way in ((inside, -1), (outside, 1))
         )
         gray = np.where(shown, up, down)
-        gray = gray * (1 - lift / 2) + 255 * lift / 2
+        gray = gray * (1 - lift) + 255 * lift
         yield np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
