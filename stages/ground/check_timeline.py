@@ -108,6 +108,7 @@ class CheckTimeline(Stage[Settings]):
                 event.origin.id.replace(settings.layer, settings.into, 1),
                 settings.into,
                 Span(MILLISECONDS, event.start, event.end),
+                parent=event.origin.parent,
             )
             written = event.origin.texts_of(settings.role)[-1]
             made.add_text(

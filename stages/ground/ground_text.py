@@ -144,6 +144,7 @@ class GroundText(EncoderStage[Settings]):
             event.id.replace(settings.layer, settings.into, 1),
             settings.into,
             Span.of_seconds(*span, MILLISECONDS),
+            parent=event.parent,
         )
         written = event.texts_of(settings.role)[-1]
         made.add_text(

@@ -48,6 +48,9 @@ class Settings(StageSettings):
     """At most so many questions of one task and clip."""
     distractors: str = "distractors"
     """Column of the input with texts of other videos as a JSON list: wrong options."""
+    parted: bool = False
+    """Work on parts, so that events found by stages that do can be asked about; events and clips
+    that lie in different parts do not meet."""
     seed: int = 0
     """Another seed draws other wordings, options and questions."""
 
@@ -59,6 +62,11 @@ class RecordToTasks(Stage[Settings]):
     unit = "video"
     needs = frozenset({"segments:{layer}", "segments:{into}", "texts:{role}"})
     provides = frozenset({"samples:qa"})
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        if settings.parted:
+            vars(self).update(unit="part")
 
     def process(self, part: Part) -> Part:
         settings, author = self.settings, self.author()
