@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
-from clipmill.schemas.records import Frame, Part, Video
+from clipmill.schemas.records import Frame, Part, Probe, Stream, Video
 from clipmill.stages.compose.paint import ScenePainter
 from clipmill.stages.compose.scenes import Settings, plan
 from clipmill.stages.compose.wording import captions
@@ -60,13 +60,18 @@ class World:
         return list(self.scenes)
 
 
-def painted(videos: int, frames: int = 1, seed: int = 5) -> World:
-    """`videos` parts of four clips each, every clip with some frames as a sampler takes them."""
+def painted(videos: int, frames: int = 1, seed: int = 5, scenes: int = 4) -> World:
+    """`videos` parts of so many clips each, every clip with some frames as a sampler takes them."""
     world = World([], {})
     for number in range(videos):
-        board = plan(BOARD, "clean", np.random.default_rng([seed, number]))
+        length = {"min_scenes": scenes, "max_scenes": scenes}
+        board = plan(
+            BOARD.model_copy(update=length), "clean", np.random.default_rng([seed, number])
+        )
         video = Video(f"v{number:03d}", f"v{number:03d}.mp4")
         ends = [start * 1000 // FPS for start in board.starts()]
+        stream = Stream(0, "video", "h264", MILLISECONDS, first=0, end=ends[-1])
+        video.probe = Probe("mp4", 0, ends[-1] / 1000, 0, [stream])
         spans = [Span(MILLISECONDS, a, b) for a, b in itertools.pairwise(ends)]
         video.add_segments("shots", spans)
         part = Part(video)
