@@ -4,7 +4,7 @@ BIN := .venv/bin
 # uv does not read pip's setting for extra wheel folders by itself.
 INSTALL = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test test-vllm check format unit clean
+.PHONY: demo test test-vllm test-whisperx check format unit clean
 
 demo: .venv/.demo
 	$(BIN)/clipmill demo demo
@@ -35,6 +35,20 @@ test-vllm: .venv-vllm/.test
 	$(INSTALL_VLLM) --no-deps torchvision==0.28.0
 	@touch $@
 
+# The real WhisperX with models made on the spot: about 8 GB and some minutes, and no part of
+# `make test`. It pins a torch of its own, hence an environment of its own.
+WHISPERX := .venv-whisperx/bin
+INSTALL_WHISPERX = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(WHISPERX)/uv pip install --quiet --python $(WHISPERX)/python
+
+test-whisperx: .venv-whisperx/.test
+	$(WHISPERX)/pytest --timeout 900 infra/whisperx_cpu
+
+.venv-whisperx/.test: pyproject.toml
+	$(PYTHON) -m venv .venv-whisperx
+	$(WHISPERX)/pip install --quiet --disable-pip-version-check uv
+	$(INSTALL_WHISPERX) whisperx==3.8.6 -e '.[whisperx,test]'
+	@touch $@
+
 format: .venv/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -53,4 +67,4 @@ format: .venv/.test
 	@touch $@ .venv/.demo
 
 clean:
-	rm -rf .venv .venv-vllm build dist demo
+	rm -rf .venv .venv-vllm .venv-whisperx build dist demo

@@ -32,9 +32,10 @@ def _anchored(model: str) -> str:
 
 
 class Settings(StageSettings):
-    engine: Literal["auto", "subtitles", "pocketsphinx", "faster_whisper"] = "auto"
+    engine: Literal["auto", "subtitles", "pocketsphinx", "faster_whisper", "whisperx"] = "auto"
     """Where words come from. `auto`: a subtitle file, else a text track in the container, else a
-    recogniser: faster_whisper where `model` names one, pocketsphinx (English) otherwise."""
+    recogniser: faster_whisper where `model` names one, pocketsphinx (English) otherwise. whisperx
+    times words best and runs in an environment of its own, which the entry names as its `env`."""
     model: Annotated[str, AfterValidator(_anchored)] = ""
     """Whisper model: a hub name such as large-v3, or a folder with a converted one."""
     revision: str = Field(default="main", min_length=1)
@@ -54,6 +55,10 @@ class Settings(StageSettings):
     """Number format of a Whisper model, e.g. int8, float16; default: as it was converted."""
     beam_size: int = Field(default=5, ge=1, le=20)
     """Beams of a Whisper model; 1 is quicker and a little worse."""
+    align_model: Annotated[str, AfterValidator(_anchored)] = ""
+    """Alignment model of whisperx, a hub name or a folder; empty: its own choice per language."""
+    batch_size: int = Field(default=16, ge=1, le=256)
+    """Stretches of up to 30 s that whisperx hears at once."""
 
 
 class Transcribe(Stage[Settings]):
@@ -70,7 +75,7 @@ class Transcribe(Stage[Settings]):
         self._loaded: Recognizer | None = None
 
     @property
-    def recognizer(self) -> Literal["pocketsphinx", "faster_whisper"] | None:
+    def recognizer(self) -> Literal["pocketsphinx", "faster_whisper", "whisperx"] | None:
         """The recogniser that these settings lead to, None where only subtitles are read."""
         engine = self.settings.engine
         if engine == "subtitles":
@@ -83,7 +88,7 @@ class Transcribe(Stage[Settings]):
         if self.recognizer is None:
             return {}
         return {
-            self.recognizer: "speech",
+            self.recognizer: "whisperx" if self.recognizer == "whisperx" else "speech",
             "faster_whisper": "speech",  # carries the voice activity network
             "onnxruntime": "speech",
         }
@@ -91,11 +96,15 @@ class Transcribe(Stage[Settings]):
     def identity(self) -> dict[str, Any]:
         identity = super().identity()
         settings = identity["settings"]
+        aligner, batch = settings.pop("align_model"), settings.pop("batch_size")
         del settings["device"]
-        if self.recognizer == "faster_whisper" and self.settings.model:
+        if self.recognizer in ("faster_whisper", "whisperx") and self.settings.model:
             settings["model"], settings["revision"] = identify(
                 self.settings.model, self.settings.revision
             )
+        if self.recognizer == "whisperx":
+            settings["align_model"] = identify(aligner) if aligner else None
+            settings["batch_size"] = batch  # the first batch decides the language
         return identity
 
     def setup(self) -> None:
@@ -207,6 +216,19 @@ class Transcribe(Stage[Settings]):
             from clipmill.stages.models.recognizers.pocketsphinx import PocketSphinx
 
             return PocketSphinx(settings.vad_threshold)
+        if self.recognizer == "whisperx":
+            from clipmill.stages.models.recognizers.whisperx import WhisperX
+
+            return WhisperX(
+                settings.model,
+                revision=settings.revision,
+                align_model=settings.align_model,
+                device=settings.device,
+                compute_type=settings.compute_type,
+                beam_size=settings.beam_size,
+                batch=settings.batch_size,
+                threshold=settings.vad_threshold,
+            )
         from clipmill.stages.models.recognizers.faster_whisper import FasterWhisper
 
         return FasterWhisper(

@@ -1,6 +1,6 @@
 """Recognisers: sound in, timed words out.
 
-Every engine is a file in `recognizers/` that turns one stretch of speech into utterances; this
+Every engine is a file in `recognizers/` that turns stretches of speech into utterances; this
 module feeds it such stretches from a stream of any length and puts their times back on the time
 line. Finding the speech first costs 1% of the work and is what keeps silence, rain and music from
 turning into words, which every recogniser would otherwise invent.
@@ -8,12 +8,13 @@ turning into words, which every recogniser would otherwise invent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from clipmill.schemas.records import Utterance, Word
-from clipmill.stages.models.vad import RATE, Pcm, SpeechRules, VoiceActivity
+from clipmill.stages.models.vad import RATE, Pcm, Speech, SpeechRules, VoiceActivity
 
 
 @dataclass(slots=True)
@@ -39,18 +40,19 @@ class Recognizer(Protocol):
 
 
 class Engine(Protocol):
-    """What a file in `recognizers/` provides: words of one stretch of speech."""
+    """What a file in `recognizers/` provides: words of stretches of speech."""
 
     model: str
     revision: str
+    batch: int  # stretches it hears at once; so many are held in memory
     rules: SpeechRules  # how long a stretch it takes, and which pauses it wants kept together
 
     def begin(self, language: str | None) -> None:
         """Forget the last stream; refuse a language the model does not know."""
         ...
 
-    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
-        """The language and the utterances of one stretch, milliseconds from its beginning."""
+    def hear(self, stretches: Sequence[Pcm]) -> list[tuple[str, list[Utterance]]]:
+        """Language and utterances of each stretch, milliseconds from its own beginning."""
         ...
 
 
@@ -66,14 +68,20 @@ class SpeechRecognizer:
     def recognize(self, pcm: Iterable[Pcm], language: str | None = None) -> Recognition:
         self.engine.begin(language)
         heard = Recognition(language)
-        for speech in self._activity.speech(pcm, self.engine.rules):
-            start = round(speech.start_ms)
-            end = start + round(len(speech.pcm) * 1000 / RATE)
-            tongue, utterances = self.engine.hear(speech.pcm)
-            heard.language = heard.language or tongue
-            # A stretch answers for its own time only: a model's word may reach past its end.
-            heard.utterances.extend(_placed(utterance, start, end) for utterance in utterances)
+        for batch in _batches(self._activity.speech(pcm, self.engine.rules), self.engine.batch):
+            found = self.engine.hear([speech.pcm for speech in batch])
+            for speech, (tongue, utterances) in zip(batch, found, strict=True):
+                start = round(speech.start_ms)
+                end = start + round(len(speech.pcm) * 1000 / RATE)
+                heard.language = heard.language or tongue
+                # A stretch answers for its own time only: a model's word may reach past its end.
+                heard.utterances.extend(_placed(utterance, start, end) for utterance in utterances)
         return heard
+
+
+def _batches(speech: Iterator[Speech], size: int) -> Iterator[list[Speech]]:
+    while batch := list(itertools.islice(speech, size)):
+        yield batch
 
 
 def _placed(utterance: Utterance, offset: int, end: int) -> Utterance:

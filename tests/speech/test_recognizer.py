@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,18 @@ class Counting:
     model, revision = "counting", "1"
     rules = SpeechRules(max_length=3.0)
 
+    def __init__(self, batch: int = 1) -> None:
+        self.batch = batch
+
     def begin(self, language: str | None) -> None:
         self.heard = 0
+        self.most = 0
 
-    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+    def hear(self, stretches: Sequence[Pcm]) -> list[tuple[str, list[Utterance]]]:
+        self.most = max(self.most, len(stretches))
+        return [self._hear(pcm) for pcm in stretches]
+
+    def _hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
         self.heard += len(pcm)
         length = len(pcm) * 1000 // RATE
         words = [Word("first", -40, 200), Word("last", length - 200, length + 5000)]
@@ -145,6 +153,17 @@ def test_times_are_put_on_the_time_line_and_kept_inside_their_stretch(
     for utterance, following in itertools.pairwise(heard):
         assert utterance.start == utterance.words[0].start
         assert utterance.end == utterance.words[-1].end <= following.start
+
+
+def test_an_engine_that_hears_several_stretches_at_once_puts_each_at_its_place(
+    activity: VoiceActivity, real_media: Path
+) -> None:
+    speech = sound(real_media / "speech" / "sense_0890.wav")
+    one, two = Counting(), Counting(batch=2)
+    alone = SpeechRecognizer(one, activity).recognize([speech])
+    together = SpeechRecognizer(two, activity).recognize([speech])
+    assert together == alone and len(alone.utterances) >= 3
+    assert (one.most, two.most) == (1, 2)
 
 
 def test_pieces_of_a_long_stretch_hold_every_sample_once(

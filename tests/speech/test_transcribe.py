@@ -152,6 +152,15 @@ def test_settings_decide_what_must_be_installed_and_what_a_result_depends_on(
     (two / "model.bin").write_bytes(b"trained")
     assert elsewhere.fingerprint() != stage.fingerprint()
     assert Settings().model == ""
+    (two / "model.bin").write_bytes(b"weights")
+    aligned = [
+        Transcribe(Settings(engine="whisperx", model=str(one), align_model=str(folder)))
+        for folder in (one, two)
+    ]
+    assert aligned[0].requires()["whisperx"] == "whisperx"  # an extra of its own
+    assert aligned[0].fingerprint() == aligned[1].fingerprint() != stage.fingerprint()
+    (two / "model.bin").write_bytes(b"trained")
+    assert aligned[0].fingerprint() != aligned[1].fingerprint()
 
 
 def test_a_language_the_recogniser_lacks_is_refused_before_any_video() -> None:

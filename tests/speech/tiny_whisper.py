@@ -1,7 +1,8 @@
 """A Whisper of random weights in the form faster-whisper loads, made without torch.
 
 It hears nothing sensible, but its windows, time marks, language tokens and word alignment go
-through the very code that a real model goes through.
+through the very code that a real model goes through. Or it says one sentence whatever it hears, so
+that what becomes of its text can be compared with something.
 """
 
 from __future__ import annotations
@@ -16,14 +17,21 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 WIDTH, MELS, POSITIONS, WORDS = 32, 80, 448, 128
+PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 
 
-def write_tiny_whisper(folder: Path) -> Path:
-    """A multilingual model of one encoder and two decoder layers, about 1 MB."""
+def write_tiny_whisper(folder: Path, says: str = "") -> Path:
+    """A multilingual model of one encoder and two decoder layers, about 1 MB.
+
+    With `says`, at most 27 letters, it takes every sound for English and writes those, where it is
+    asked for no time marks.
+    """
     tokenizer = _tokenizer()
     tokens = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
     spec = WhisperSpec(1, 2, 2, 2)
     _fill(spec, len(tokens))
+    if says:
+        _script(spec, [tokenizer.token_to_id(token) for token in _written(says)])
     spec.register_vocabulary(tokens)
     end = tokenizer.token_to_id("<|endoftext|>")
     spec.config.suppress_ids = []
@@ -100,3 +108,26 @@ def _fill(spec: WhisperSpec, words: int) -> None:
         feed_forward(layer.ffn)
     for layer in decoder.layer:
         attention(layer.attention, own=False)
+
+
+def _written(says: str) -> list[str]:
+    """What the decoder answers at each place: the language, the rest of its prompt, the letters."""
+    letters = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str(says)
+    script = [*PROMPT[1:], *(letter for piece, _ in letters for letter in piece), "<|endoftext|>"]
+    assert len(script) <= WIDTH, "longer than the model is wide"
+    return script
+
+
+def _script(spec: WhisperSpec, script: list[int]) -> None:
+    """Make the decoder see nothing but the place it is at, and answer with the script's token."""
+    decoder = spec.decoder
+    decoder.embeddings.weight[:] = 0
+    decoder.projection.weight[:] = 0
+    decoder.position_encodings.encodings[:] = 0
+    for layer in decoder.layer:
+        for linear in (layer.self_attention.linear[-1], layer.attention.linear[-1]):
+            linear.weight[:] = 0
+        layer.ffn.linear_1.weight[:] = 0
+    for place, token in enumerate(script):
+        decoder.position_encodings.encodings[place, place] = 1
+        decoder.projection.weight[token, place] = 10

@@ -9,6 +9,7 @@ through the rest of a video.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ SURE = 0.5  # probability of a language above which it is kept for the rest of t
 
 class FasterWhisper:
     """An `Engine` for every language its model knows."""
+
+    batch = 1
 
     def __init__(
         self,
@@ -72,7 +75,10 @@ class FasterWhisper:
                 stage="transcribe",
             )
 
-    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+    def hear(self, stretches: Sequence[Pcm]) -> list[tuple[str, list[Utterance]]]:
+        return [self._hear(pcm) for pcm in stretches]
+
+    def _hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
         segments, info = self._model.transcribe(
             pcm / np.float32(32768),
             language=self._language,

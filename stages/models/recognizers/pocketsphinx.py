@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from clipmill.schemas.errors import MissingExtra, RecipeError
@@ -24,6 +25,7 @@ class PocketSphinx:
     """An `Engine` for English."""
 
     model = "pocketsphinx/en-us"
+    batch = 1
 
     def __init__(self, threshold: float = 0.5) -> None:
         try:
@@ -50,7 +52,10 @@ class PocketSphinx:
         # The running mean of the last stream would colour this one, and results depend on order.
         self._decoder.set_cmn(self._fresh)
 
-    def hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+    def hear(self, stretches: Sequence[Pcm]) -> list[tuple[str, list[Utterance]]]:
+        return [("en", self._hear(pcm)) for pcm in stretches]
+
+    def _hear(self, pcm: Pcm) -> list[Utterance]:
         decoder = self._decoder
         decoder.start_utt()
         decoder.process_raw(pcm.tobytes(), full_utt=True)
@@ -64,4 +69,4 @@ class PocketSphinx:
             for piece in (decoder.seg() or ())
             if piece.word[0] not in "<[+"  # <sil>, [NOISE], ++UH++
         ]
-        return "en", utterances_of(words)
+        return utterances_of(words)
