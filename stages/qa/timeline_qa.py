@@ -9,7 +9,7 @@ cited span itself, in seconds and as a share of the video, behind the model's ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from pydantic import Field
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.media.probe import probed
+from clipmill.stages.models.contract import mark_rejected
 from clipmill.stages.models.teacher import Request
 from clipmill.stages.models.teacher_stage import (
     AskSettings,
@@ -52,7 +53,10 @@ class Settings(AskSettings):
     title: bool = False
     """Tell the model the video's title."""
     kind: str = Field(default="qa", pattern=r"^[a-z0-9_]+$")
-    """Kind of the samples that are written, each on the first event it cites."""
+    """Kind of the samples that are written."""
+    onto: str = ""
+    """Layer whose segment gets a question: the first that holds all its evidence. Empty: the first
+    event that is cited, whose own clip shows too little for a question about time."""
     max_tokens: int = Field(default=1024, ge=1)
     """Longer replies are cut off, and rejected for it."""
 
@@ -63,6 +67,10 @@ class TimelineQa(TeacherStage[Settings]):
     settings: Settings
     needs: ClassVar = {"probe", "segments:{layer}", "texts:{role}"}
     provides: ClassVar = {"samples:{kind}", "labels:rejected_{kind}"}
+
+    def reads(self) -> frozenset[str]:
+        onto = {f"segments:{self.settings.onto}"} if self.settings.onto else set()
+        return super().reads() | onto
 
     async def process(self, part: Part) -> Part:
         settings = self.settings
@@ -120,12 +128,18 @@ class TimelineQa(TeacherStage[Settings]):
     def _write(self, part: Part, cited: list[Segment], item: dict[str, Any]) -> None:
         settings = self.settings
         evidence = joined([event.span for event in cited])
-        whole = probed(part.video).span
+        holder, whole = cited[0], probed(part.video).span
+        if settings.onto:
+            found = next(filter(_holds(evidence), part.video.layer(settings.onto)), None)
+            if found is None:
+                mark_rejected(cited[0], settings.kind, "too_wide")
+                return
+            holder, whole = found, found.span
         answer = one_line(item["answer"])
         if item["type"] == "when":
             times = " and ".join(f"{span.start_s:.1f} to {span.end_s:.1f}" for span in evidence)
             answer = f"From {times} seconds. {answer}"
-        cited[0].add_sample(
+        holder.add_sample(
             settings.kind,
             one_line(item["question"]),
             answer,
@@ -196,8 +210,19 @@ def joined(spans: Sequence[Span]) -> list[Span]:
     return found
 
 
+def _holds(evidence: Sequence[Span]) -> Callable[[Segment], bool]:
+    """Whether a segment has all the evidence within it, to a millisecond."""
+    spans = [span.on(MILLISECONDS) for span in evidence]
+
+    def holds(segment: Segment) -> bool:
+        own = segment.span.on(MILLISECONDS)
+        return all(own.start - 1 <= span.start and span.end <= own.end + 1 for span in spans)
+
+    return holds
+
+
 def relative(span: Span, whole: Span) -> str:
-    """A span as shares of the video's length, e.g. 0.125-0.250, for trainers without seconds."""
+    """A span as shares of a whole's length, e.g. 0.125-0.250, for trainers without seconds."""
     length = whole.duration_s or 1.0
     start, end = ((at - whole.start_s) / length for at in (span.start_s, span.end_s))
     return f"{max(start, 0):.3f}-{min(end, 1):.3f}"
