@@ -1,9 +1,10 @@
 """audit_shortcuts: which questions of an output can be answered without watching its videos.
 
 One question says nothing: any guess may be right. So the set is judged, per task: guessers that see
-no video, or one frame of it, learn from all other videos and guess on each. Where one is right more
-often than chance allows, the set has a shortcut, and the questions it got right are listed. It is a
-report and no stage, because a stage sees one video, and no decision, because those judge clips.
+no video, or one frame of it, learn from half of the videos and guess on the other, both ways. Where
+one is right more often than chance allows, the set has a shortcut, and the questions it got right
+are listed. It is a report and no stage, because a stage sees one video, and no decision, because
+those judge clips.
 
 Guessers without a model find what they look for and nothing else: a set that passes may still have
 shortcuts that a language model knows from the world.
@@ -15,7 +16,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from clipmill.pipeline.output.tables import read_table, to_parquet
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import InputError
+from clipmill.schemas.fingerprints import fingerprint
 
 ALPHA = 0.01
 """Chance of a false alarm in a whole audit; divided among all its findings (Bonferroni)."""
@@ -48,6 +50,7 @@ class Item:
     answer: str
     options: tuple[str, ...]
     frame: NDArray[np.float32] | None = None
+    half: int = 0  # of the videos; guesses on one are learnt from the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Audit:
 
 
 Guesser = Callable[[Sequence[Item]], list[str | None]]
-"""Guesses for all questions of a task, each learnt from other videos alone; None has no guess."""
+"""Guesses for all questions of a task, each learnt from the other half; None has no guess."""
 
 
 def audit(store: Store, embedding: str | None = None) -> Audit:
@@ -103,7 +106,7 @@ def audit(store: Store, embedding: str | None = None) -> Audit:
 def judge(items: Iterable[Item]) -> Audit:
     """Every guesser on every task."""
     by_task: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
+    for item in _halved(list(items)):
         by_task[item.task].append(item)
     scored = []
     for task, asked in sorted(by_task.items()):
@@ -115,13 +118,33 @@ def judge(items: Iterable[Item]) -> Audit:
     result = Audit()
     for task, name, pairs, chances in scored:
         hits = [item for item, guess in pairs if guess == item.answer]
-        p_value = at_least(len(hits), chances)
+        p_value = _by_luck(pairs, chances)
         expected = float(np.mean(chances))
         leaks = p_value < ALPHA / len(scored) and len(hits) / len(pairs) > expected + MARGIN
         result.findings.append(Finding(task, name, len(pairs), len(hits), expected, p_value, leaks))
         for item in hits if leaks else ():
             result.leaky.setdefault((item.video, item.segment, item.sample), []).append(name)
     return result
+
+
+def _by_luck(pairs: Sequence[tuple[Item, str]], chances: Sequence[float]) -> float:
+    """Chance of so many right guesses: twice the smaller of what the two halves say.
+
+    They are no independent tests: where both prefer one answer, both find it too often.
+    """
+    smallest = 1.0
+    for half in (0, 1):
+        own = [n for n, (item, _) in enumerate(pairs) if item.half == half]
+        right = sum(pairs[n][1] == pairs[n][0].answer for n in own)
+        smallest = min(smallest, at_least(right, [chances[n] for n in own]))
+    return min(1.0, 2 * smallest)
+
+
+def _halved(items: list[Item]) -> list[Item]:
+    """Every other video, in an order that has nothing to do with their names."""
+    videos = sorted({item.video for item in items}, key=fingerprint)
+    half = {video: place % 2 for place, video in enumerate(videos)}
+    return [replace(item, half=half[item.video]) for item in items]
 
 
 def at_least(right: int, chances: Sequence[float]) -> float:
@@ -144,10 +167,10 @@ def _chances(asked: Sequence[Item], guessed: Sequence[Item]) -> list[float]:
 
 def _prior(items: Sequence[Item]) -> list[str | None]:
     """The answer that is right most often elsewhere, among the question's options."""
-    counts, own = _counted(items, lambda item: [item.answer])
+    learnt = _learnt(items, lambda item: [item.answer])
     found = []
     for item in items:
-        elsewhere = counts - own[item.video]
+        elsewhere = learnt(item)
         known = {o: elsewhere[o] for o in (item.options or tuple(elsewhere)) if elsewhere[o]}
         found.append(max(sorted(known), key=known.__getitem__, default=None))
     return found
@@ -173,13 +196,11 @@ def _centrality(items: Sequence[Item]) -> list[str | None]:
 
 def _words(items: Sequence[Item]) -> list[str | None]:
     """The option whose words stand more often in right than in wrong options elsewhere."""
-    good, own_good = _counted(items, lambda item: _words_of([item.answer]))
-    bad, own_bad = _counted(
-        items, lambda item: _words_of(o for o in item.options if o != item.answer)
-    )
+    good = _learnt(items, lambda item: _words_of([item.answer]))
+    bad = _learnt(items, lambda item: _words_of(o for o in item.options if o != item.answer))
     found: list[str | None] = []
     for item in items:
-        right, wrong = good - own_good[item.video], bad - own_bad[item.video]
+        right, wrong = good(item), bad(item)
         if not item.options or not right:
             found.append(None)
             continue
@@ -192,23 +213,30 @@ def _words(items: Sequence[Item]) -> list[str | None]:
 
 
 def _frame(items: Sequence[Item]) -> list[str | None]:
-    """The answer that goes with the most similar single frame of another video."""
+    """The answer whose single frames, in the other half, are on average most like this one."""
     found: list[str | None] = [None] * len(items)
     known = [n for n, item in enumerate(items) if item.frame is not None]
-    if len(known) < 2:
+    if not known:
         return found
     vectors = np.stack([np.asarray(items[n].frame, np.float32) for n in known])
     # What all frames share (their style) would drown what tells them apart.
     vectors = vectors - vectors.mean(axis=0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
-    for row, n in enumerate(known):
-        likeness = vectors @ vectors[row]
-        for other in np.argsort(-likeness, kind="stable"):
-            near = items[known[int(other)]]
-            fits = not items[n].options or near.answer in items[n].options
-            if near.video != items[n].video and fits:
-                found[n] = near.answer
-                break
+    for half in (0, 1):
+        by_answer: dict[str, list[int]] = defaultdict(list)
+        for row, n in enumerate(known):
+            if items[n].half != half:
+                by_answer[items[n].answer].append(row)
+        if not by_answer:
+            continue
+        answers = list(by_answer)
+        means = np.stack([vectors[rows].mean(axis=0) for rows in by_answer.values()])
+        means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-9
+        for row, n in enumerate(known):
+            item = items[n]
+            fits = [k for k, answer in enumerate(answers) if answer in (item.options or answers)]
+            if item.half == half and fits:
+                found[n] = answers[max(fits, key=lambda k: float(means[k] @ vectors[row]))]
     return found
 
 
@@ -230,10 +258,10 @@ def _ranked(items: Sequence[Item], order: Callable[[Item], list[str]]) -> list[s
         options = ordered[id(item)]
         return [str(options.index(item.answer))] if item.answer in options else []
 
-    counts, own = _counted(items, rank)
+    learnt = _learnt(items, rank)
     found: list[str | None] = []
     for item in items:
-        elsewhere, options = counts - own[item.video], ordered[id(item)]
+        elsewhere, options = learnt(item), ordered[id(item)]
         ranks = [int(at) for at in elsewhere if int(at) < len(options)]
         best = max(sorted(ranks), key=lambda at: elsewhere[str(at)], default=None)
         found.append(options[best] if best is not None else None)
@@ -261,17 +289,18 @@ def _words_of(texts: Iterable[str]) -> list[str]:
     return [word for text in texts for word in _WORD.findall(text.casefold())]
 
 
-def _counted(
+def _learnt(
     items: Sequence[Item], of: Callable[[Item], list[str]]
-) -> tuple[Counter[str], dict[str, Counter[str]]]:
-    """Counts over all items, and each video's own, which its guesses must not learn from."""
-    own: dict[str, Counter[str]] = defaultdict(Counter)
+) -> Callable[[Item], Counter[str]]:
+    """Counts over the half of the videos that an item is not of.
+
+    Leaving out one video at a time would learn almost the same from all: the option that happens to
+    be right most often would be guessed everywhere, and be right more often than chance.
+    """
+    halves: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for item in items:
-        own[item.video].update(of(item))
-    total: Counter[str] = Counter()
-    for counts in own.values():
-        total.update(counts)
-    return total, own
+        halves[1 - item.half].update(of(item))
+    return lambda item: halves[item.half]
 
 
 def _items(store: Store, embedding: str | None) -> list[Item]:

@@ -108,8 +108,8 @@ def test_without_its_guesser_a_shortcut_passes_unseen(
 
 
 def test_fair_sets_pass() -> None:
-    alarms = [seed for seed in range(40) if not judge(items(None, seed)).ok]
-    assert len(alarms) <= 2, alarms
+    alarms = [seed for seed in range(60) if not judge(items(None, seed)).ok]
+    assert len(alarms) <= 2, alarms  # 0.6 expected
 
 
 def test_the_probability_of_guessing_right_is_exact() -> None:

@@ -28,9 +28,9 @@ SMALL = [
     "compose.hidden.noise.height=72",
     "compose.hidden.noise.fps=10",
     "compose.hidden.noise.seconds=1.0",
-    "compose.hidden.copies=4",
+    "compose.hidden.copies=6",
 ]
-HIDDEN = ["circle", "cross", "star", "triangle", "TIGER", "OPEN"]
+HIDDEN = ["circle", "star", "TIGER", "OPEN"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +54,7 @@ def from_one_frame(out: Path) -> tuple[Audit, float]:
 
 def test_spookybench_is_read_from_motion_and_not_from_a_frame(words: Path, tmp_path: Path) -> None:
     counts = hold(packed("diagnostic/spookybench", words, tmp_path, *SMALL), {"recognition"})
-    assert counts["recognition"] == 4 * len(HIDDEN)
+    assert counts["recognition"] == 6 * len(HIDDEN)
     found, accuracy = from_one_frame(tmp_path)
     print(f"one frame of hidden content: {accuracy:.0%} right, chance 25%")
     assert found.ok, found.findings
