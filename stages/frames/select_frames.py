@@ -9,7 +9,7 @@ is a sample with one instant of evidence per frame, so frames are named and not 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,9 @@ class Settings(EncodeSettings):
     with_answer: bool = True
     """Look for question and answer together: the frames are to prove the answer."""
     frames_layer: str = "windows"
-    """Layer whose frames are chosen from, all that lie within the question's segment."""
+    """Layer whose frames are chosen from."""
+    within: Literal["segment", "evidence"] = "segment"
+    """Which of them: all that lie within the question's segment, or within its evidence."""
     budget: int = Field(default=8, ge=1, le=512)
     """Most frames of a question."""
     apart_s: float = Field(default=1.0, ge=0)
@@ -68,7 +70,10 @@ class SelectFrames(EncoderStage[Settings]):
         words = self.encoder.texts([self._query(sample) for _, sample in asked])
         times = np.array([frame.clock.seconds(frame.tick) for frame in frames])
         for (segment, sample), word in zip(asked, words, strict=True):
-            own = [k for k, f in enumerate(frames) if segment.span.contains(f.clock, f.tick)]
+            spans = sample.evidence if settings.within == "evidence" else [segment.span]
+            own = [
+                k for k, f in enumerate(frames) if any(s.contains(f.clock, f.tick) for s in spans)
+            ]
             if not own:
                 continue
             chosen = self._chosen(pictures[own], word, times[own])

@@ -9,13 +9,12 @@ cited span itself, in seconds and as a share of the video, behind the model's ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clipmill.schemas.clocks import MILLISECONDS, Span
+from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.media.probe import probed
 from clipmill.stages.models.contract import mark_rejected
@@ -28,6 +27,7 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
+from clipmill.stages.qa.evidence import holder_of, joined, relative
 from clipmill.stages.score.score_text import title_of
 
 Type = Literal["open", "yes_no", "counting", "order", "causal", "temporal", "when"]
@@ -130,7 +130,7 @@ class TimelineQa(TeacherStage[Settings]):
         evidence = joined([event.span for event in cited])
         holder, whole = cited[0], probed(part.video).span
         if settings.onto:
-            found = next(filter(_holds(evidence), part.video.layer(settings.onto)), None)
+            found = holder_of(evidence, part.video.layer(settings.onto))
             if found is None:
                 mark_rejected(cited[0], settings.kind, "too_wide")
                 return
@@ -195,34 +195,3 @@ def complaint(value: Any, events: int) -> str | None:
         if item["type"] == "counting" and not (answer.isascii() and answer.isdigit()):
             return f"question {number} must be answered with a number"
     return None
-
-
-def joined(spans: Sequence[Span]) -> list[Span]:
-    """Spans in time order, those that touch made one; spans of other clocks stay apart."""
-    spans = sorted(spans, key=lambda span: span.clock.exact(span.start))
-    found = list(spans[:1])
-    for _, span in pairwise(spans):
-        last = found[-1]
-        if span.clock == last.clock and span.start <= last.end:
-            found[-1] = Span(last.clock, last.start, max(last.end, span.end))
-        else:
-            found.append(span)
-    return found
-
-
-def _holds(evidence: Sequence[Span]) -> Callable[[Segment], bool]:
-    """Whether a segment has all the evidence within it, to a millisecond."""
-    spans = [span.on(MILLISECONDS) for span in evidence]
-
-    def holds(segment: Segment) -> bool:
-        own = segment.span.on(MILLISECONDS)
-        return all(own.start - 1 <= span.start and span.end <= own.end + 1 for span in spans)
-
-    return holds
-
-
-def relative(span: Span, whole: Span) -> str:
-    """A span as shares of a whole's length, e.g. 0.125-0.250, for trainers without seconds."""
-    length = whole.duration_s or 1.0
-    start, end = ((at - whole.start_s) / length for at in (span.start_s, span.end_s))
-    return f"{max(start, 0):.3f}-{min(end, 1):.3f}"
