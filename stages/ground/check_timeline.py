@@ -42,7 +42,8 @@ class Settings(StageSettings):
     min_coverage: float = Field(default=0.0, ge=0, le=1)
     """Least share of the layer `over` that the events cover together; else all are rejected."""
     over: str = ""
-    """Layer whose extent must be covered, e.g. sentences."""
+    """Layer whose extent must be covered, e.g. sentences. Events whose parents are of this layer
+    are judged parent by parent."""
 
     @model_validator(mode="after")
     def _coverage_is_of_something(self) -> Self:
@@ -89,8 +90,15 @@ class CheckTimeline(Stage[Settings]):
             texts = segment.texts_of(settings.role)
             text = texts[-1].text if texts else ""
             events.append(Event(span.start, span.end, text, segment))
-        extent = [s.span.on(MILLISECONDS) for s in part.video.layer(settings.over)]
-        check(events, (whole.start, whole.end), settings, [(s.start, s.end) for s in extent])
+        over = {s.id: s.span.on(MILLISECONDS) for s in part.video.layer(settings.over)}
+        families: dict[str | None, list[Event]] = {}
+        for event in events:
+            assert event.origin is not None
+            parent = event.origin.parent
+            families.setdefault(parent if parent in over else None, []).append(event)
+        for parent, own in families.items():
+            extent = [over[parent]] if parent else over.values()
+            check(own, (whole.start, whole.end), settings, [(s.start, s.end) for s in extent])
         for event in events:
             assert event.origin is not None
             if event.rejected:

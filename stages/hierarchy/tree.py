@@ -61,11 +61,16 @@ class Node:
         return cls(**{**plain, "children": [cls._of(child) for child in plain["children"]]})
 
 
-def tree_of(video: Video, root: Segment, roles: tuple[str, ...]) -> Node:
-    """The tree below a segment, by its segments' `parent`, with the texts of some roles."""
+def tree_of(
+    video: Video, root: Segment, roles: tuple[str, ...], layers: tuple[str, ...] = ()
+) -> Node:
+    """The tree below a segment, by its segments' `parent`, with the texts of some roles.
+
+    With `layers` of these alone; what lies below a segment of another layer is left out with it.
+    """
     below: dict[str, list[Segment]] = {}
     for segment in video.segments:
-        if segment.parent:
+        if segment.parent and (not layers or segment.layer in layers):
             below.setdefault(segment.parent, []).append(segment)
     zero = root.span.on(MILLISECONDS).start
 

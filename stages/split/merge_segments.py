@@ -104,7 +104,9 @@ class MergeSegments(EncoderStage[Settings]):
             # Named after its first segment: parts of a video count apart.
             name = f"{settings.into}-{run[0].id.rsplit('-', 1)[-1]}"
             span = hull([segment.span for segment in run])
-            part.video.segments.append(Segment(name, settings.into, span))
+            parents = {segment.parent for segment in run}
+            parent = parents.pop() if len(parents) == 1 else None
+            part.video.segments.append(Segment(name, settings.into, span, parent))
         return part
 
     def _stitched(self, part: Part, segments: Sequence[Segment]) -> Iterator[list[Segment]]:

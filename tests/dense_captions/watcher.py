@@ -64,11 +64,16 @@ class Watcher:
     settings = TeacherSettings()
 
     def __init__(
-        self, truths: Sequence[Truth], flat: bool = False, one_by_one: bool = False
+        self,
+        truths: Sequence[Truth],
+        flat: bool = False,
+        one_by_one: bool = False,
+        invents: float = 0.0,
     ) -> None:
         self.truths = {truth.name: truth for truth in truths}
         self.flat = flat
         self.one_by_one = one_by_one
+        self.invents = invents  # events told in a caption that are not there, per event that is
         self.asked: list[Request] = []
 
     def setup(self) -> None: ...
@@ -133,6 +138,11 @@ class Watcher:
         for n in range(len(seen) - 1):
             if dice(request.id, n, "order").random() < self._rate(len(seconds)) / 2:
                 seen[n], seen[n + 1] = seen[n + 1], seen[n]
+        for n in reversed(range(len(seen))):
+            rng = dice(request.id, n, "invented")
+            if rng.random() < self.invents:
+                made = (rng.choice(names) for names in (COLOURS, SHAPES, BACKDROPS))
+                seen.insert(n, tuple(map(str, made)))  # type: ignore[arg-type]
         return ", then ".join(map(told_as, seen)) or "something is there"
 
     def _summary(self, request: Request) -> list[dict[str, Any]]:
