@@ -30,7 +30,7 @@ def right(sample: Sample, clip: Path) -> bool:
     if sample["options"] and sample["options"].count(answer) != 1:
         return False
     if task == "recognition":
-        seen = moving(pictures)
+        seen = moving(pictures, 1)
         overlaps = {o: overlap(seen, mask(o, *seen.shape[::-1])) for o in sample["options"]}
         return max(overlaps, key=overlaps.__getitem__) == answer
     total = len(pictures)

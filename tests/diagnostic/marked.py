@@ -119,14 +119,13 @@ def card_of(pixels: NDArray[np.uint8]) -> str | None:
     return names[nearest] if away[nearest] < 12 else None
 
 
-def moving(pictures: list[NDArray[np.uint8]]) -> NDArray[np.bool_]:
-    """Where noise moves upwards, from how well each place agrees with either direction."""
+def moving(pictures: list[NDArray[np.uint8]], pixels: int) -> NDArray[np.bool_]:
+    """Where noise moves upwards by so many pixels a frame and not downwards."""
     import cv2
 
-    films = [pixels[:, :, 0].astype(np.float32) for pixels in pictures]
+    films = [shown[:, :, 0].astype(np.float32) for shown in pictures]
     votes = np.zeros_like(films[0])
     for one, two in pairwise(films):
-        grain = 2
-        up, down = np.roll(one, -grain, axis=0), np.roll(one, grain, axis=0)
+        up, down = np.roll(one, -pixels, axis=0), np.roll(one, pixels, axis=0)
         votes += np.abs(two - down) - np.abs(two - up)
     return np.asarray(cv2.GaussianBlur(votes, (0, 0), 3) > 0)
