@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speech"))
+
+from narrated import Eye
 from watcher import CHANGING, Watcher, event_of, events_in, f1, part_of, tau
 
 from clipmill.schemas.records import Part
@@ -20,9 +26,11 @@ from clipmill.stages.caption.caption_sequence import Settings as Sequence_
 from clipmill.stages.compose.render_synthetic import RenderedVideo, render
 from clipmill.stages.frames.sample_frames import SampleFrames
 from clipmill.stages.frames.sample_frames import Settings as Frames
+from clipmill.stages.frames.thin_frames import Settings as Thin
+from clipmill.stages.frames.thin_frames import ThinFrames
 from clipmill.stages.hierarchy.reduce_tree import ReduceTree
 from clipmill.stages.hierarchy.reduce_tree import Settings as Reduce
-from clipmill.stages.models import teacher_stage
+from clipmill.stages.models import encoder_stage, teacher_stage
 from clipmill.stages.rewrite.extract_structure import ExtractStructure
 from clipmill.stages.rewrite.extract_structure import Settings as Structure
 from clipmill.stages.split.split_uniform import Settings as Windows
@@ -245,3 +253,61 @@ def test_a_step_that_is_refused_is_marked_and_the_next_starts_from_the_last_told
     assert list(asked.images) == [shown[1], shown[3]]
     spans = [s.span for s in done.video.layer("changes")]
     assert spans[-1].end == clip.span.end
+
+
+HALF_STATIC = CHANGING.model_copy(
+    update={"count": 8, "seed": 77, "min_seconds": 3, "max_seconds": 5, "max_scenes": 6}
+)
+"""Clips in which what is seen stays for seconds between changes."""
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[RenderedVideo], list[Part]]:
+    """Clips that are still most of the time, with three pictures a second."""
+    folder = tmp_path_factory.mktemp("slow")
+    videos = render(HALF_STATIC, folder / "in", folder / "truth")
+    parts = []
+    for video in videos:
+        part = SplitUniform(Windows(window_s=600, layer="shots")).process(part_of(video))
+        frames = Frames(policy="fps", fps=3, count=128, max_side=96)
+        parts.append(SampleFrames(frames).process(part))
+    return videos, parts
+
+
+def recall(parts: Sequence[Part], videos: Sequence[RenderedVideo]) -> float:
+    """Share of the true events that the dense captions name."""
+    found = total = 0
+    for part, video in zip(parts, videos, strict=True):
+        [clip] = part.video.layer("shots")
+        told = set(events_in(" ".join(text.text for text in clip.texts_of("dense"))))
+        truth = [event_of(scene) for scene in video.truth.scenes]
+        found += sum(event in told for event in truth)
+        total += len(truth)
+    return found / total
+
+
+def accept_thinned(full: Sequence[Part], thin: Sequence[Part], videos: list[RenderedVideo]) -> None:
+    """The family's acceptance for pictures left out."""
+    pairs = list(zip(full, thin, strict=True))
+    before = sum(len(frames) for part, _ in pairs for frames in part.frames.values())
+    after = sum(len(frames) for _, part in pairs for frames in part.frames.values())
+    print(f"dropped {1 - after / before:.2f}, recall", recall(full, videos), recall(thin, videos))
+    assert after <= 0.5 * before
+    assert recall(thin, videos) >= recall(full, videos) - 0.02
+
+
+def test_half_of_the_pictures_can_go_without_losing_events(
+    slow: tuple[list[RenderedVideo], list[Part]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos, parts = slow
+    monkeypatch.setattr(encoder_stage, "open_encoder", lambda _: Eye())
+    teacher = Watcher([video.truth for video in videos])
+    thinner = ThinFrames(Thin(every_s=1.5))
+    full = run(chain("differential"), parts, teacher, monkeypatch)
+    thin = run([thinner, *chain("differential")], parts, teacher, monkeypatch)
+    accept_thinned(full, thin, videos)
+    with pytest.raises(AssertionError):  # the operator replaced by nothing
+        accept_thinned(full, full, videos)
+    for part in thin:
+        [clip] = part.video.layer("shots")
+        assert 0.4 <= clip.scores["frames_dropped"] < 1
