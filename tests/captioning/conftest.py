@@ -1,4 +1,4 @@
-"""Makes the rendered world's eye and the planted teachers importable by this folder's tests."""
+"""Makes the rendered world's eye, the planted teachers and two programs importable by tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for folder in (HERE, HERE.parent / "speech"):
+INFRA = HERE.parents[1] / "infra"
+for folder in (HERE, HERE.parent / "speech", INFRA / "selector", INFRA / "benchmarks"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))

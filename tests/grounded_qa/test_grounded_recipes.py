@@ -70,9 +70,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[RenderedVideo]:
 
 def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, Any]]:
     """Run a recipe inline; the facts of every clip in its shards."""
-    summary = run(
-        load_recipe(f"grounded_qa/{recipe}", sets), str(source), str(out), engine="inline"
-    )
+    summary = run(load_recipe(recipe, sets), str(source), str(out), engine="inline")
     assert set(summary.inputs) == {"packed"}, summary
     assert verify(Store.open(str(out))).ok
     clips = []
@@ -125,8 +123,8 @@ def test_grounded_videollm_packs_choices_with_their_evidence(
     videos: list[RenderedVideo], tmp_path: Path
 ) -> None:
     clips = packed(
-        "grounded_videollm", videos[0].path.parent, tmp_path, "stages.build_distractors.options=3",
-        "stages.build_distractors.least_alike=0.2", "profiles.grounded.blind.max=1.0",
+        "grounded_qa/grounded_videollm", videos[0].path.parent, tmp_path,
+        "stages.build_distractors.options=3", "profiles.grounded.blind.max=1.0",
     )  # fmt: skip
     assert len(clips) == 2 and check_evidence(clips, "qa", videos) >= 12
     choices = [sample for clip in clips for sample in told(clip, "choice")]
@@ -138,7 +136,9 @@ def test_grounded_videollm_packs_choices_with_their_evidence(
 
 
 def test_lita_answers_when_questions_by_spans(videos: list[RenderedVideo], tmp_path: Path) -> None:
-    clips = packed("lita", videos[0].path.parent, tmp_path, "stages.timeline_qa.questions=10")
+    clips = packed(
+        "grounded_qa/lita", videos[0].path.parent, tmp_path, "stages.timeline_qa.questions=10"
+    )
     assert len(clips) == 2 and check_evidence(clips, "qa", videos) >= 12
     for sample in (sample for clip in clips for sample in told(clip, "qa")):
         [span] = spans(sample)
@@ -156,14 +156,18 @@ def test_videoitg_finds_spans_and_frames_for_the_instruction(
         rows.append({"path": str(video.path), "question": f"What does the {wanted[-1]} do?"})
     manifest = tmp_path / "videos.jsonl"
     manifest.write_text("\n".join(json.dumps(row) for row in rows))
-    clips = packed("videoitg", manifest, tmp_path / "out", "stages.windows.window_s=0.5",
-                   "stages.sample_frames.fps=4", "stages.select_frames.budget=4")  # fmt: skip
+    clips = packed(
+        "grounded_qa/videoitg", manifest, tmp_path / "out", "stages.windows.window_s=0.5",
+        "stages.sample_frames.fps=4", "stages.select_frames.budget=4",
+    )  # fmt: skip
     assert len(clips) == 2
     for clip in clips:
         [sample] = told(clip, "grounding")
         what = next(name for name in wanted if name in sample["question"])
         scenes = scenes_of(clip, videos, what)
         assert max(span.iou(scene) for span in spans(sample) for scene in scenes) >= 0.7
+        whole = Span.of_seconds(clip["span"]["start_s"], clip["span"]["end_s"])
+        assert max(whole.iou(scene) for scene in scenes) < 0.7, "so would no operator at all"
         [chosen] = told(clip, "frames")
         inside = [any(s.overlap_s(f) > 0 or s.contains(f.clock, f.start) for s in scenes)
                   for f in spans(chosen)]  # fmt: skip
@@ -176,7 +180,9 @@ def test_doravqa_packs_clips_that_end_before_the_answer(tmp_path: Path) -> None:
     source.mkdir()
     render(source / "p.mp4", [int(seconds) * 4], fps=4, size=(64, 48), beeps=[])
     (source / "p.vtt").write_text(vtt(lines))
-    clips = packed("doravqa", source, tmp_path / "out", "stages.transcribe.engine=subtitles")
+    clips = packed(
+        "grounded_qa/doravqa", source, tmp_path / "out", "stages.transcribe.engine=subtitles"
+    )
     found = sorted(
         (clip["span"]["end_s"], sample["question"], sample["answer"])
         for clip in clips

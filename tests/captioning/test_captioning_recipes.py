@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "infra" / "selector"))
-
 from fit import read_votes
 from narrated import LAGGING, Eye, caption_of, look, rendered
+from operators import table
 
 from clipmill.pipeline.engine.run import run
 from clipmill.pipeline.output.verify import verify
@@ -35,6 +32,7 @@ from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.models.teacher_settings import TeacherSettings
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -178,3 +176,16 @@ def test_vidal10m_merges_title_and_views_of_whole_videos(
         merged = next(text for text in clip["texts"] if text["role"] == "merged")
         assert {source.split(":")[1] for source in merged["sources"]} == {"temporal", "spatial"}
         assert any(name in clip["said"] for name in shown(clip, videos)), clip["said"]
+
+
+@pytest.mark.parametrize("family", ["captioning", "grounded_qa"])
+def test_the_page_says_which_recipe_and_which_test_use_an_operator(family: str) -> None:
+    page = (ROOT / "recipes" / family / "README.md").read_text(encoding="utf-8")
+
+    def rows(text: str) -> list[list[str]]:
+        return [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+
+    made = rows(table(family))
+    written = rows(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
+    assert [(row[1], row[3]) for row in written] == [(row[1], row[3]) for row in made]
+    assert all(row[2].strip() and row[3].strip() not in ("", "-") for row in made)
