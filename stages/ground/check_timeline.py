@@ -126,6 +126,7 @@ class CheckTimeline(Stage[Settings]):
                 language=written.language,
                 sources=[f"{event.origin.id}/{written.id}"],
             )
+            made.labels.update(event.origin.labels)
             made.labels[f"{settings.into}_check"] = "+".join(event.repairs) or "valid"
             part.video.segments.append(made)
 

@@ -206,6 +206,42 @@ def test_livecc_sft_puts_a_request_in_front(short: RenderedVideo, tmp_path: Path
         assert document["request"] == "Tell me what is going on." and document["previous"] == ""
 
 
+def test_narrated_actions_packs_published_spans_and_drops_what_is_not_in_the_clip(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    published: dict[str, list[list[object]]] = {}
+    wanted = []
+    for number, video in enumerate(videos):
+        name = f"1p0_{number}mini_1.mp4"  # as the authors call their clips
+        (source / name).write_bytes(video.path.read_bytes())
+        actions = [
+            [f"see the {s.things[0].colour} {s.things[0].shape}", s.start_s, s.end_s]
+            for s in video.truth.scenes
+        ]
+        lasts = video.truth.scenes[-1].end_s
+        wanted += [(name, *action) for action in actions]
+        published[name] = [
+            *actions,
+            ["never shown", "not visible"],
+            ["begins in the next clip", lasts + 1, lasts + 3],
+            ["goes on in the next clip", lasts - 2, lasts + 1],
+        ]
+    file = tmp_path / "published.json"
+    file.write_text(json.dumps(published))
+    clips = packed(
+        "speech/narrated_actions",
+        source,
+        tmp_path / "out",
+        f"stages.import_annotations.file={file}",
+    )
+    found = sorted((clip["video"]["id"], clip["said"], *extent(clip)) for clip in clips)
+    assert [row[:2] for row in found] == [row[:2] for row in sorted(map(tuple, wanted))]
+    for row, known in zip(found, sorted(map(tuple, wanted)), strict=True):
+        assert abs(row[2] - known[2]) <= 0.13 and abs(row[3] - known[3]) <= 0.13  # a frame of 8 fps
+
+
 LATE_S = 3.2
 TOLD = [
     (4.0, ["the red circle", "moves to the left", "over the grass"]),
@@ -268,5 +304,5 @@ def test_the_page_says_which_recipe_uses_which_operator() -> None:
         return [(row[1].strip(), row[3].strip()) for row in rows]
 
     written = uses(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert len(written) == 10 and written == uses(made)
+    assert len(written) == 11 and written == uses(made)
     assert all(row.split("|")[2].strip() for row in made.splitlines()), "an operator without a test"

@@ -1,0 +1,1 @@
+"""Operators that turn annotations of one form into another."""
