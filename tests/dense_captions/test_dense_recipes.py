@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speech"))
 
 from narrated import Eye
-from shards import packed, texts
+from shards import packed, table_is_current, texts
 from watcher import CHANGING, Watcher, event_of, events_in, f1, tau
 
 from clipmill.stages.compose.render_synthetic import RenderedVideo, render
@@ -49,3 +49,7 @@ def test_sharegpt4video_packs_a_dense_caption_with_slots_per_clip(
         [dense] = [text for text in clip["texts"] if text["role"] == "dense"]
         assert len(dense["sources"]) >= len(truth) - 1
         assert texts(clip, "slot:scene")[0] in {event[2] for event in truth}
+
+
+def test_the_page_says_which_recipe_uses_which_operator() -> None:
+    assert table_is_current("dense_captions")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from narrated import Eye
 from narrator import Localiser, Narrator
-from shards import packed
+from shards import packed, table_is_current
 from watcher import event_of, events_in
 
 from clipmill.pipeline.output.tables import read_videos
@@ -117,3 +117,7 @@ def test_moment10m_asks_about_moments_and_across_them(
             [told] = events_in(clip["said"])[:1] or [("", "", "")]
             assert all(sample["answer"] in told for sample in clip["samples"])
         assert any(clip["samples"] for clip in own)
+
+
+def test_the_page_says_which_recipe_uses_which_operator() -> None:
+    assert table_is_current("timelines")
