@@ -23,10 +23,11 @@ SILENT = "stages.transcribe.engine=subtitles"
 
 
 @pytest.fixture(autouse=True)
-def _edge(monkeypatch: pytest.MonkeyPatch, videos: list[tuple[Path, Truth]]) -> None:
+def teacher(monkeypatch: pytest.MonkeyPatch, videos: list[tuple[Path, Truth]]) -> Narrator:
     teacher = Narrator([truth for _, truth in videos], flat=True, invents=0.15)
     monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: teacher)
     monkeypatch.setattr(encoder_stage, "open_encoder", Localiser)
+    return teacher
 
 
 @pytest.fixture
@@ -117,6 +118,40 @@ def test_moment10m_asks_about_moments_and_across_them(
             [told] = events_in(clip["said"])[:1] or [("", "", "")]
             assert all(sample["answer"] in told for sample in clip["samples"])
         assert any(clip["samples"] for clip in own)
+
+
+SAID = "today we look at shapes that everybody knows"
+
+
+def test_arc_hunyuan_tells_the_teacher_what_is_said_and_packs_all_levels(
+    source: Path, videos: list[tuple[Path, Truth]], teacher: Narrator, tmp_path: Path
+) -> None:
+    pytest.importorskip("rapidocr", reason="the [ocr] extra is not installed")
+    for path in source.glob("*.mp4"):
+        path.with_suffix(".srt").write_text(f"1\n00:00:01,000 --> 00:00:06,000\n{SAID}\n")
+    out = tmp_path / "out"
+    clips = packed("timelines/arc_hunyuan", source, out, SILENT)
+    assert len(clips) == 2
+    truths = {path.name: truth for path, truth in videos}
+    asked = {request.id: request.prompt for request in teacher.asked}
+    for clip in clips:
+        name = clip["video"]["id"]
+        watched = next(p for i, p in asked.items() if i.startswith(name) and i.endswith("/events"))
+        assert f'"asr: {SAID}' in watched
+        levels = json.loads(clip["said"])
+        assert set(levels["texts"]) == {"summary", "intent"}
+        summary = levels["texts"]["summary"][0]
+        why = next(p for i, p in asked.items() if i.startswith(name) and i.endswith("/intent"))
+        assert f'"summary: {summary}"' in why
+        nodes = {event["id"]: event for event in levels["children"]}
+        assert set(levels["sources"]["summary"]) <= set(nodes)
+        right = {event_of(scene) for scene in truths[name].scenes}
+        told = events_in(summary)
+        assert sum(event in right for event in told) >= 0.7 * len(told) > 0
+        spans = sorted((e["start_ms"], e["end_ms"]) for e in nodes.values())
+        assert all(a[1] <= b[0] for a, b in pairwise(spans))
+        assert set(by_type(clip, "times")) == {"clock", "seconds"}
+        assert {"localisation", "span_caption"} <= set(by_type(clip, "task"))
 
 
 def test_the_page_says_which_recipe_uses_which_operator() -> None:
