@@ -38,25 +38,23 @@ class Settings(StageSettings):
     """How much brighter the content is than its surroundings. 0 hides it from single frames; more
     makes the control against which an audit proves that it finds a shortcut."""
     crf: int = Field(10, ge=0, le=40)
-    """Constant quality; compression must not draw the outline that the noise hides."""
+    """Constant quality of the encoding, in which every picture is coded by itself."""
 
 
 def pictures(content: str, settings: Settings, seed: int) -> Iterator[Picture]:
     """Every frame of a film that hides `content`, a shape of the rendered world or any text."""
     rng = np.random.default_rng(seed)
-    rows, columns = settings.height // settings.grain + 1, settings.width // settings.grain + 1
+    rows, columns = (-(-side // settings.grain) for side in (settings.height, settings.width))
     inside, outside = (rng.integers(0, 2, (rows, columns), dtype=np.uint8) * 255 for _ in range(2))
-    shown = mask(content, settings.width, settings.height)
+    # On whole grains: a cut grain would draw the outline into every single picture.
+    shown = mask(content, columns, rows)
     lift = shown * settings.contrast
     for number in range(round(settings.seconds * settings.fps)):
         shift = number * settings.step
-        up, down = (
-            _magnified(np.roll(field, way * shift, axis=0), settings)
-            for field, way in ((inside, -1), (outside, 1))
-        )
-        gray = np.where(shown, up, down)
-        gray = gray * (1 - lift) + 255 * lift
-        yield np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
+        up, down = np.roll(inside, -shift, axis=0), np.roll(outside, shift, axis=0)
+        gray = np.where(shown, up, down) * (1 - lift) + 255 * lift
+        picture = _magnified(gray.astype(np.uint8), settings)
+        yield np.repeat(picture[:, :, None], 3, axis=2)
 
 
 def mask(content: str, width: int, height: int) -> NDArray[np.bool_]:

@@ -1,8 +1,9 @@
 """Write a coarse gray picture of a clip as a vector: what one glance tells, without a model.
 
 An audit wants to know whether a single frame gives an answer away. Encoders look for objects and
-miss what is only a shade brighter; the mean of small areas finds it, because noise cancels out.
-For questions about what things are, take `embed`.
+miss what is only a shade brighter or softer than its surroundings; means over small areas, of the
+brightness and of its distance from middle gray, find it, because noise cancels out. For
+questions about what things are, take `embed`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Settings(StageSettings):
 
 
 class EmbedPixels(Stage[Settings]):
-    """Embed the middle one of a clip's frames as the brightness of its areas, 0 to 1."""
+    """Embed the middle one of a clip's frames: brightness of its areas, then their contrast."""
 
     settings: Settings
     needs: ClassVar = {"frames", "segments:{layer}"}
@@ -43,9 +44,13 @@ class EmbedPixels(Stage[Settings]):
             if not frames:
                 continue
             jpeg = np.frombuffer(frames[len(frames) // 2].jpeg, np.uint8)
-            gray = cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+            gray = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE), np.float32) / 255
             size = (settings.columns, settings.rows)
-            areas = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-            vector = [float(value) for value in areas.ravel()]
+            # Not the variance: in noise it moves with the mean and hides a slight blur.
+            areas = [
+                cv2.resize(each, size, interpolation=cv2.INTER_AREA)
+                for each in (gray, np.abs(gray - 0.5) * 8)
+            ]
+            vector = [float(value) for area in areas for value in area.ravel()]
             segment.embeddings.append(Embedding(settings.name, "pixels", vector))
         return part
