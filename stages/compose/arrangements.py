@@ -72,6 +72,8 @@ class Arrangement(StageSettings):
     its column `steps` lists; the input and needles; noise that hides the input's id."""
     count: int = Field(2, ge=1, le=64)
     """Clips, fragments or needles."""
+    least: int = Field(0, ge=0, le=64)
+    """Draw the number of clips, fragments or needles from here to `count`; 0 takes `count`."""
     alike: bool = False
     """Take inputs whose captions share words; always with different captions."""
     needle: Needle = "shape"
@@ -123,11 +125,15 @@ def jobs(name: str, arrangement: Arrangement, videos: Sequence[Video]) -> Iterat
             seed = int(fingerprint(name, video.id, arrangement.compose.seed, copy)[:8], 16)
             # Without the name: two arrangements of the same clips, as both orders are, make a pair.
             rng = random.Random(fingerprint(video.id, arrangement.compose.seed, copy))
-            used = (video, *_partners(arrangement, video, videos, rng))
+            own = arrangement
+            if arrangement.least:
+                count = rng.randint(min(arrangement.least, own.count), own.count)
+                own = arrangement.model_copy(update={"count": count})
+            used = (video, *_partners(own, video, videos, rng))
             texts = {_label(arrangement, other) for other in used}
             others = [_label(arrangement, other) for other in _few(videos, rng)]
             distinct = dict.fromkeys(text for text in others if text and text not in texts)
-            yield Job(copy_name, arrangement, used, seed, tuple(distinct)[:_DISTRACTORS])
+            yield Job(copy_name, own, used, seed, tuple(distinct)[:_DISTRACTORS])
 
 
 def make(job: Job, out: Path) -> tuple[Manifest, dict[str, str]]:

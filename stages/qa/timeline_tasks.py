@@ -4,7 +4,7 @@ A rule sees events with their times and what is known of them (a text, the sourc
 original order, how it is played) and yields a question only where these decide the answer for
 anybody who sees the video. So a text that occurs twice has no single time, fragments that follow
 each other as in their source have no visible border, and one fragment has no order. Right options
-stand at random places, numbers near the right one lie to both sides of it.
+stand at random places, and no option can be told by its words, length or value from the others.
 """
 
 from __future__ import annotations
@@ -410,7 +410,8 @@ def _choice(
 def _number(
     task: Task, values: dict[str, str], right: int, events: Sequence[Event], rng: random.Random
 ) -> Asked:
-    low = max(1, right - rng.randrange(_MOST_OPTIONS))
+    # Blocks 1-4, 5-8, ...: a window around the answer would stop at 1 and so favour its smallest.
+    low = (right - 1) // _MOST_OPTIONS * _MOST_OPTIONS + 1
     numbers = list(range(low, low + _MOST_OPTIONS))
     rng.shuffle(numbers)
     options = tuple(str(number) for number in numbers)
