@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from clipmill.pipeline.engine.run import run
@@ -146,6 +147,27 @@ def test_without_one_of_its_operators_the_family_fails(
     monkeypatch.setattr(operator, "process", lambda self, part: part)
     with pytest.raises(AssertionError):
         hold(packed("diagnostic/vcrbench", host, tmp_path), {"rearrangement"})
+
+
+def test_what_cannot_be_composed_is_a_failed_input_and_a_rerun_makes_nothing_again(
+    tmp_path: Path,
+) -> None:
+    """Of two videos one has steps, the other a broken list of them."""
+    steps = json.dumps([{"start": n, "end": n + 0.5, "text": f"do {n}"} for n in (0, 1)])
+    source = manifest_of_films(tmp_path / "in", {1: 50, 2: 50}, steps={1: steps, 2: "[1, 2"})
+    recipe, out = load_recipe("diagnostic/vcrbench"), tmp_path / "out"
+    summary = run(recipe, str(source), str(out), engine="inline")
+    assert summary.inputs == {"packed": 1, "failed": 1} and not summary.ok
+    [failure] = [
+        row["message"]
+        for row in pq.read_table(out / "inputs.parquet").to_pylist()
+        if row["message"]
+    ]
+    assert "no list of steps" in failure
+    before = {path: path.stat().st_mtime_ns for path in (out / "composed").iterdir()}
+    assert len(before) == 2
+    run(recipe, str(source), str(out), engine="inline")
+    assert {path: path.stat().st_mtime_ns for path in (out / "composed").iterdir()} == before
 
 
 def test_the_page_says_which_recipe_uses_which_operator() -> None:
