@@ -7,6 +7,8 @@ evidence outside the clip, or an answer that is none of the options, breaks the 
 
 from __future__ import annotations
 
+from typing import get_args
+
 from pydantic import Field
 
 from clipmill.schemas.records import Part, Segment
@@ -15,19 +17,18 @@ from clipmill.stages.models.frame_choice import spread
 from clipmill.stages.models.teacher import Request
 from clipmill.stages.models.teacher_stage import AskSettings, PromptName, Question, TeacherStage
 from clipmill.stages.qa.facts import Fact, Facts, facts_of, token
-from clipmill.stages.qa.model_contract import complaint, qa_schema, within
-from clipmill.stages.qa.templates import Type
+from clipmill.stages.qa.model_contract import Asked, complaint, qa_schema, within
 
 
 class Settings(AskSettings):
     layer: str = "shots"
     """Layer whose segments are asked about."""
-    prompt: PromptName = "qa.v1"
-    """Prompt by id (qa.v1, qa_from_caption.v1), or the path of a .txt file with the same
-    variables."""
+    prompt: PromptName = "qa.v2"
+    """Prompt by id (qa.v2 asks for evidence and answer before the question, qa.v1 for the question
+    first), or the path of a .txt file with the same variables."""
     facts: tuple[Fact, ...] = ("camera", "motion", "brightness", "colour")
     """What the model is told: labels of describe_clip, and the texts asr and ocr."""
-    types: tuple[Type, ...] = ("open", "choice", "yes_no", "counting", "order", "temporal")
+    types: tuple[Asked, ...] = get_args(Asked)
     """Kinds of questions it may ask."""
     questions: int = Field(default=6, ge=1, le=50)
     """At most so many questions a segment."""
@@ -41,7 +42,7 @@ class GenerateQa(TeacherStage[Settings]):
     """Generate questions with answers and time evidence, by a model."""
 
     settings: Settings
-    version = 3
+    version = 4
     needs = frozenset({"segments:{layer}"})
     provides = frozenset({"samples:qa", "labels:rejected_qa"})
 

@@ -8,9 +8,12 @@ ends or that the answer is one of the options.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 from clipmill.schemas.clocks import Span
+
+Asked = Literal["open", "choice", "yes_no", "counting", "order", "causal", "temporal"]
+"""Types of questions that a model may ask."""
 
 ROUNDED = 0.0005
 """Prompts name a clip's length in whole milliseconds, which can be this much too long."""
@@ -21,16 +24,17 @@ def qa_schema(seconds: float, questions: int, types: tuple[str, ...]) -> dict[st
     text = {"type": "string", "minLength": 1, "maxLength": 400}
     second = {"type": "number", "minimum": 0, "maximum": seconds}
     item = {
+        # In this order: constrained decoding then finds the proof before it asks.
         "type": {"enum": list(types)},
-        "question": text,
-        "answer": text,
-        "options": {"type": "array", "items": text, "maxItems": 5},
         "evidence": {
             "type": "array",
             "minItems": 1,
             "maxItems": 4,
             "items": _object({"start": second, "end": second}),
         },
+        "answer": text,
+        "question": text,
+        "options": {"type": "array", "items": text, "maxItems": 5},
     }
     return _object(
         {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,10 @@ def test_panda70m_packs_the_chosen_caption_and_keeps_the_others(
     clips = packed(
         "captioning/panda70m", videos[0].path.parent, tmp_path,
         SILENT, "stages.split_shots.detector=fast",
-        "stages.split_shots.threshold=9", ALL,
+        "stages.split_shots.threshold=9", ALL, "decide.balance.per_video=2",
     )  # fmt: skip
-    assert len(clips) >= 5
+    of_video = Counter(clip["video"]["id"] for clip in clips)
+    assert set(of_video.values()) == {2}, "three scenes each, of which the cap leaves two"
     for clip in clips:
         told = {text["role"]: text for text in clip["texts"]}
         assert {"candidate:video", "candidate:frame", "candidate:speech", "caption"} <= set(told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipmill.schemas.clocks import Clock, Span
-from clipmill.stages.qa.model_contract import complaint, qa_schema, within
+from clipmill.stages.models.prompts import load_prompt
+from clipmill.stages.qa.model_contract import Asked, complaint, qa_schema, within
 
 SPAN = Span(Clock("v0", 1001, 30000, 5), 105, 255)  # 5.005 s, beginning at 3.337 s
-TYPES = ("open", "choice", "yes_no", "counting", "order", "temporal")
+TYPES = get_args(Asked)
 
 
 def reply(**more: Any) -> dict[str, Any]:
@@ -30,6 +31,18 @@ def reply(**more: Any) -> dict[str, Any]:
 def test_a_sound_question_passes() -> None:
     jsonschema.validate(reply(), qa_schema(5.005, 3, TYPES))
     assert complaint(reply(), SPAN) is None
+
+
+def test_the_prompt_names_every_type_and_the_reply_proves_before_it_asks() -> None:
+    prompt = load_prompt("qa.v2").text
+    assert all(f'"{kind}"' in prompt for kind in TYPES)
+    item = qa_schema(5.0, 3, TYPES)["properties"]["questions"]["items"]
+    order = [prompt.index(f'"{key}":') for key in ("evidence", "answer", "question")]
+    assert order == sorted(order)
+    keys = list(item["properties"])
+    assert keys.index("evidence") < keys.index("answer") < keys.index("question")
+    jsonschema.validate(reply(type="causal"), qa_schema(5.005, 3, TYPES))
+    assert complaint(reply(type="causal"), SPAN) is None
 
 
 @pytest.mark.parametrize(
