@@ -5,11 +5,13 @@ layers alone. Children come in numbered, with their times; every sentence that c
 the numbers it rests on, and a number that does not exist is refused, so what a summary claims can
 be looked up and a sentence from nowhere is not written. More children than `window` are reduced in
 runs first and their results once more, each result standing for all children that it named. A run
-that is refused twice refuses its parent: a text that silently lacks an hour is worse than none.
+that is refused twice refuses its parent: a text that silently lacks an hour is worse than none. So
+does a family that was torn because it is larger than `engine.max_segments` (label `torn`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -156,8 +158,11 @@ class ReduceTree(TeacherStage[Settings]):
                 span = child.span
                 item = Item(span.start_s, span.end_s, said, (child,))
                 below.setdefault(child.parent, []).append(item)
+        here = Counter(segment.parent for segment in part.video.segments)
         for parent in part.video.layer(settings.layer):
-            if items := below.get(parent.id):
+            if here[parent.id] < parent.scores.get("tree_children", 0):  # as build_tree counted
+                mark_rejected(parent, settings.role, "torn")
+            elif items := below.get(parent.id):
                 items.sort(key=lambda item: (item.start, item.end))
                 yield parent, items
 

@@ -159,9 +159,14 @@ class Narrator:
 
 
 def reduced(
-    teacher: Narrator, monkeypatch: pytest.MonkeyPatch, children: int = 5, **more: Any
+    teacher: Narrator,
+    monkeypatch: pytest.MonkeyPatch,
+    children: int = 5,
+    counted: int = 0,
+    **more: Any,
 ) -> Segment:
     video = video_of(children, whole=[(0, children)], clips=[(n, n + 1) for n in range(children)])
+    video.layer("whole")[0].scores["tree_children"] = counted
     for number, clip in enumerate(video.layer("clips")):
         clip.parent = "whole-00000"
         clip.add_text("said", f"part {number}", Author("test"))
@@ -230,6 +235,13 @@ def test_lengths_and_shares_of_what_was_read_are_kept(monkeypatch: pytest.Monkey
     assert reduced(teacher, monkeypatch, max_share=1.0).texts_of("sum")
     few = reduced(Narrator(lambda n, _: [1]), monkeypatch, min_cited=0.5)
     assert few.labels == {"rejected_sum": "off_contract"}
+
+
+def test_a_family_that_was_torn_between_parts_gets_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher = Narrator(lambda n, _: [n])
+    assert reduced(teacher, monkeypatch, counted=5).texts_of("sum")
+    torn = reduced(teacher, monkeypatch, counted=6)
+    assert not torn.texts_of("sum") and torn.labels == {"rejected_sum": "torn"}
 
 
 times = st.integers(0, 100_000)

@@ -5,22 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from narrated import Eye
+from narrator import part_at
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Author, Frame, Part, Segment, Video
+from clipmill.stages.compose.truth import Truth
+from clipmill.stages.frames.sample_frames import SampleFrames
+from clipmill.stages.frames.sample_frames import Settings as Frames
 from clipmill.stages.ground.agree_spans import AgreeSpans
 from clipmill.stages.ground.agree_spans import Settings as Agree
 from clipmill.stages.ground.write_timeline import Settings as Timeline
 from clipmill.stages.ground.write_timeline import WriteTimeline
-from clipmill.stages.models import teacher_stage
+from clipmill.stages.models import encoder_stage, teacher_stage
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.models.teacher_settings import TeacherSettings
 from clipmill.stages.qa.mask_events import MaskEvents, shared_words
 from clipmill.stages.qa.mask_events import Settings as Mask
+from clipmill.stages.split.merge_segments import MergeSegments
+from clipmill.stages.split.merge_segments import Settings as Merge
+from clipmill.stages.split.split_uniform import Settings as Windows
+from clipmill.stages.split.split_uniform import SplitUniform
 from clipmill.stages.stage import Stage
 
 
@@ -152,3 +162,29 @@ def test_two_events_hide_nothing_and_silence_is_counted(monkeypatch: pytest.Monk
     marks = [event.labels for event in part.video.layer("timeline") if event.labels]
     assert marks == [{"rejected_reasoning": "off_contract"}]
     assert not part.video.layer("clips")[0].samples
+
+
+def test_windows_of_a_second_are_stitched_to_the_clips_they_were_cut_from(
+    videos: list[tuple[Path, Truth]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_stage, "open_encoder", lambda _: Eye())
+    found = {"windows": 0, "merged": 0}
+    for path, truth in videos[:3]:
+        part = SplitUniform(Windows(window_s=1.0)).process(part_at(path))
+        frames = Frames(layer="windows", policy="first-middle-last", max_side=112)
+        part = SampleFrames(frames).process(part)
+        # Two of three slots may be the same in neighbours: a distance of 0.8.
+        stage = MergeSegments(Merge(layer="windows", stitch=0.5, transition=0.5, gap_s=0.9))
+        stage.setup()
+        part = stage.process(part)
+        for layer in found:
+            found[layer] += sum(
+                any(
+                    s.span.iou(Span.of_seconds(scene.start_s, scene.end_s)) >= 0.5
+                    for s in part.video.layer(layer)
+                )
+                for scene in truth.scenes
+            )
+    total = sum(len(truth.scenes) for _, truth in videos[:3])
+    # The eye takes a thing that turns for another shape now and then, which parts a clip.
+    assert found["merged"] >= 0.75 * total and found["windows"] <= 0.1 * total, (found, total)

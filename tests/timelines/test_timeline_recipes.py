@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 from narrated import Eye
 from narrator import Localiser, Narrator
-from shards import packed, table_is_current
+from shards import here, packed, table_is_current
 from watcher import event_of, events_in
 
+from clipmill.pipeline.engine.run import run
 from clipmill.pipeline.output.tables import read_videos
+from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.records import Video
 from clipmill.stages.compose.truth import Truth
+from clipmill.stages.ground.check_timeline import CheckTimeline
 from clipmill.stages.models import encoder_stage, teacher_stage
+from clipmill.stages.qa.mask_events import MaskEvents
 
 SILENT = "stages.transcribe.engine=subtitles"
 
@@ -99,6 +103,24 @@ def _around(question: str) -> list[str]:
     return [line.partition(": ")[2] for line in question.splitlines()]
 
 
+@pytest.mark.parametrize("gone", ["mask_events", "check_timeline"])
+def test_tempura_without_an_operator_is_not_what_it_says(
+    gone: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = {"mask_events": MaskEvents, "check_timeline": CheckTimeline}[gone]
+    monkeypatch.setattr(operator, "process", lambda self, part: part)
+    summary = run(
+        load_recipe("timelines/tempura", here("timelines/tempura")),
+        str(source), str(tmp_path / "out"), engine="inline",
+    )  # fmt: skip
+    videos = stored(tmp_path / "out").values()
+    samples = [s for v in videos for clip in v.layer("clips") for s in clip.samples]
+    if gone == "mask_events":
+        assert not any(sample.kind == "fill_in" for sample in samples)
+    else:  # no timeline, so nothing is left to pack
+        assert set(summary.inputs) == {"dropped"}
+
+
 def test_moment10m_asks_about_moments_and_across_them(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +152,7 @@ def test_arc_hunyuan_tells_the_teacher_what_is_said_and_packs_all_levels(
     for path in source.glob("*.mp4"):
         path.with_suffix(".srt").write_text(f"1\n00:00:01,000 --> 00:00:06,000\n{SAID}\n")
     out = tmp_path / "out"
-    clips = packed("timelines/arc_hunyuan", source, out, SILENT)
+    clips = packed("timelines/arc_hunyuan", source, out, SILENT, "stages.read_ocr.max_frames=1")
     assert len(clips) == 2
     truths = {path.name: truth for path, truth in videos}
     asked = {request.id: request.prompt for request in teacher.asked}
