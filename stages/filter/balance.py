@@ -9,7 +9,7 @@ label counts under no value: what is not known can be judged by `filter_scores` 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -77,7 +77,7 @@ class Balance(Decision[Settings]):
         )
 
 
-def _column(segments: pa.Table, name: str) -> list[object]:
+def _column(segments: pa.Table, name: str) -> list[Any]:
     """Values by row; None where not computed, also where no row at all has the column."""
     if name not in segments.column_names:
         return [None] * segments.num_rows
