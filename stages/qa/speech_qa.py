@@ -48,9 +48,10 @@ class SpeechQa(Stage[Settings]):
         settings = self.settings
         said = {s.id: s for s in part.video.layer(settings.sentences) if s.texts_of("asr")}
         for unit in part.video.layer(settings.layer):
-            sources = [source.partition("/")[0] for source in unit.texts_of("asr")[-1].sources]
-            held = [said[name] for name in sources if name in said]
-            if len(held) != 2:  # its sentences went to another part
+            sources = [source for text in unit.texts_of("asr")[-1:] for source in text.sources]
+            names = [source.partition("/")[0] for source in sources]
+            held = [said[name] for name in names if name in said]
+            if len(held) != 2:  # its sentences went to another part, or it is no such unit
                 unit.labels[f"{settings.into}_lacks"] = "sentences"
             elif len(_text(held[1]).split()) > settings.max_words:
                 unit.labels[f"{settings.into}_lacks"] = "short_answer"

@@ -20,13 +20,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.records import Part, Probe
+from clipmill.schemas.records import Part, Probe, Video
 from clipmill.stages.media import sandbox
 from clipmill.stages.media.frames import display_size, scan
 from clipmill.stages.media.limits import Limits
@@ -49,6 +50,9 @@ class Settings(StageSettings):
     min_seconds: float = Field(default=0.4, ge=0)
     """A new shot begins at the earliest this long after the last; `fast` drops shorter ones. The
     shots of quick montages last half a second."""
+    force_s: float | None = Field(default=None, gt=0)
+    """Longer shots are cut into equal pieces of at most this length, for `merge_segments` to join
+    again: so a change that no detector sees lies in a piece of its own. Empty: left whole."""
     layer: str = Field(default="shots", pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the layer of segments."""
     limits: Limits = Limits()
@@ -66,7 +70,7 @@ class SplitShots(Stage[Settings]):
         video, settings = part.video, self.settings
         probe = probed(video)
         if settings.detector == "fast":
-            video.add_segments(settings.layer, self._fast(video.source, probe))
+            self._add(video, self._fast(video.source, probe))
             return part
         with local(video.source) as path:
             cuts = sandbox.call(
@@ -83,8 +87,13 @@ class SplitShots(Stage[Settings]):
         whole = probe.span
         borders = [whole.start, *(cut for cut in cuts if whole.start < cut < whole.end), whole.end]
         spans = [Span(whole.clock, *pair) for pair in pairwise(borders)]
-        video.add_segments(settings.layer, spans)
+        self._add(video, spans)
         return part
+
+    def _add(self, video: Video, spans: Sequence[Span]) -> None:
+        force = self.settings.force_s
+        cut = [piece for span in spans for piece in (pieces(span, force) if force else [span])]
+        video.add_segments(self.settings.layer, cut)
 
     def _fast(self, source: str, probe: Probe) -> list[Span]:
         settings = self.settings
@@ -115,6 +124,15 @@ def shots_between(whole: Span, transitions: Sequence[Transition], min_seconds: f
         start = max(start, change.end_tick)
     lasting = [span for span in spans if span.duration_s >= min_seconds]
     return lasting or [max(spans, key=lambda span: span.duration_s, default=whole)]
+
+
+def pieces(span: Span, most_s: float) -> list[Span]:
+    """Equal pieces of a span, each of at most so many seconds, to a tick; borders touch."""
+    length = span.end - span.start
+    seconds = Fraction(length * span.clock.num, span.clock.den)
+    count = max(1, min(length, ceil(seconds / Fraction(most_s))))
+    borders = [span.start + length * k // count for k in range(count + 1)]
+    return [Span(span.clock, *pair) for pair in pairwise(borders)]
 
 
 def find_cuts(
