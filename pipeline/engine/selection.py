@@ -40,11 +40,7 @@ def select(
     if link.stage.unit == "video":
         return None if step else Selection(everything)
     if link.adds & IN_FLIGHT:
-        wanted = any(
-            later.reads & link.adds and _has_work(later, part, fresh)
-            for later in chain[chain.index(link) + 1 :]
-        )
-        return Selection(everything) if wanted else None
+        return Selection(everything) if _wanted(link, part, chain, fresh) else None
     if step is None:
         ids, again = everything, frozenset[str]()
     else:
@@ -61,6 +57,23 @@ def select(
         )
         ids -= spared
     return Selection(ids, again & ids, spared, whole=ids == everything)
+
+
+def _wanted(
+    link: Link, part: Part, chain: Sequence[Link], fresh: dict[str, frozenset[str]]
+) -> bool:
+    """Whether what a stage puts in flight is read by work still to be done.
+
+    A stage that only passes it on, changed, has work where whoever reads its own has.
+    """
+    rest = chain[chain.index(link) + 1 :]
+    return any(
+        _wanted(later, part, rest, fresh)
+        if later.adds & IN_FLIGHT
+        else _has_work(later, part, fresh)
+        for later in rest
+        if later.reads & link.adds & IN_FLIGHT
+    )
 
 
 def step_of(link: Link, part: Part) -> Step | None:
