@@ -30,6 +30,7 @@ from clipmill.stages.models import encoder_stage, teacher_stage
 from clipmill.stages.models.teacher import Request
 from tests.rendered import render
 
+RULES = "timeline"
 pytestmark = pytest.mark.timeout(120)
 _CLIP = re.compile(r'^"(\d+)\. [\d.]+-[\d.]+ s: (.*)"$', re.MULTILINE)
 _QUOTED = re.compile(r'^"(.*)"$', re.MULTILINE)
@@ -85,7 +86,12 @@ def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, A
 
 
 def told(clip: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [sample for sample in clip["samples"] if sample["kind"] == kind]
+    """A clip's samples of a kind; what rules ask over the timeline is `posed`."""
+    return [s for s in clip["samples"] if s["kind"] == kind and s["labels"].get("fact") != RULES]
+
+
+def posed(clip: dict[str, Any]) -> list[dict[str, Any]]:
+    return [sample for sample in clip["samples"] if sample["labels"].get("fact") == RULES]
 
 
 def spans(sample: dict[str, Any]) -> list[Span]:
@@ -133,6 +139,9 @@ def test_grounded_videollm_packs_choices_with_their_evidence(
         assert sample["answer"] in sample["options"] and len(set(sample["options"])) == 3
         assert {"from_span", "blind", "relative"} <= set(sample["labels"])
         assert sample["labels"]["from_span"] == "1.000"
+    tasks = [sample for clip in clips for sample in posed(clip)]
+    assert {sample["labels"]["task"] for sample in tasks} == {"localisation", "span_caption"}
+    assert all(re.search(r"<\d+>", f"{s['question']} {s['answer']}") for s in tasks)
 
 
 def test_lita_answers_when_questions_by_spans(videos: list[RenderedVideo], tmp_path: Path) -> None:
