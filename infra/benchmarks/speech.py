@@ -2,6 +2,7 @@
 
     python infra/benchmarks/speech.py MEDIA            # a folder of speech with transcripts.json
     python infra/benchmarks/speech.py --operators      # the table of operators alone
+    python infra/benchmarks/speech.py MEDIA --page     # both, written into recipes/speech/README.md
 
 Prints Markdown. Rendered speech has exact word times and needs no folder; real speech is measured
 where MEDIA holds it. One normaliser for all: lower-case letters and inner apostrophes, hyphens part
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -178,20 +178,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("media", nargs="?", type=Path, help="folder with speech/transcripts.json")
     parser.add_argument("--operators", action="store_true", help="the table of operators alone")
+    parser.add_argument("--page", action="store_true", help="write the tables into the page")
     wanted = parser.parse_args()
-    if wanted.operators:
-        print(operators())
-        return
+    tables = {"operators": operators()}
+    if not wanted.operators:
+        tables["recognisers"] = recognisers(wanted.media)
+    for name, table in tables.items():
+        if wanted.page:
+            into_page(name, table)
+        elif wanted.operators or name == "recognisers":
+            print(table)
+
+
+def recognisers(media: Path | None) -> str:
+    """Word errors and word-time errors, on rendered speech and on real where there is some."""
     recogniser = SpeechRecognizer(PocketSphinx())
-    print("| speech | words | word errors | word times, median / 95 % |\n|---|---|---|---|")
-    print(rendered(recogniser).row("pocketsphinx, rendered narration"))
-    sys.stdout.flush()
-    if wanted.media is not None:
-        for name, tally in real(recogniser, wanted.media).items():
-            if tally.said:
-                print(tally.row(f"pocketsphinx, {name}"))
-            else:
-                print(f"| pocketsphinx, {name} | 0 | {tally.wrong} words heard | - |")
+    lines = ["| speech | words | word errors | word times, median / 95 % |", "|---|---|---|---|"]
+    lines.append(rendered(recogniser).row("pocketsphinx, rendered narration"))
+    for name, tally in (real(recogniser, media) if media is not None else {}).items():
+        heard = f"| pocketsphinx, {name} | 0 | {tally.wrong} words heard | - |"
+        lines.append(tally.row(f"pocketsphinx, {name}") if tally.said else heard)
+    return "\n".join(lines)
+
+
+def into_page(name: str, table: str) -> None:
+    """Put a table between its marks on the family's page."""
+    page = ROOT / "recipes" / "speech" / "README.md"
+    before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    assert start and end, f"{page} has no marks for {name}"
+    page.write_text(f"{before}{start}{table}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Itera
         voiced = score >= rules.threshold - HYSTERESIS
         quiet = 0 if voiced else quiet + 1
         if quiet >= max(silence, 1):
-            keep = _spoken(held, quiet, pad)
+            keep = max(len(held) - max(quiet - pad, 0), 0)
             if _is_speech(held[:keep], rules, follows):
                 yield _speech(held[:keep], first)
             # What follows the padding may be the padding of the next stretch, never both.
@@ -123,14 +123,8 @@ def stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Itera
             if follows:
                 yield _speech(held[:cut], first)
             held, first = held[cut:], first + cut
-    held = held[: _spoken(held, quiet, pad)]
     if speaking and _is_speech(held, rules, follows):
         yield _speech(held, first)
-
-
-def _spoken(held: list[tuple[Pcm, float]], quiet: int, pad: int) -> int:
-    """How many windows to keep where the last `quiet` of them hold no voice."""
-    return max(len(held) - max(quiet - pad, 0), 0)
 
 
 def _is_speech(held: list[tuple[Pcm, float]], rules: SpeechRules, follows: bool) -> bool:
