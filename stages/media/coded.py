@@ -42,30 +42,40 @@ class Coded:
 
 
 def packets(
-    container: Any, probe: Probe, first: int | None, end: int | None, length_size: int = 0
+    container: Any,
+    probe: Probe,
+    first: int | None,
+    end: int | None,
+    length_size: int = 0,
+    digests: bool = False,
 ) -> Iterator[tuple[Coded, Any]]:
     """(facts, packet) in decoding order, from a key frame at or before tick `first`.
 
-    `container` is an open input; it may serve several passes one after another, and none of its
-    streams may be decoded. The packets end with the first one from which on all are shown at or
-    after `end`. `length_size` is that of H.264's units and lets clean points be told from other key
-    frames; 0 takes every key frame for clean. Raises `Unclear` where a packet has no time, or
+    `container` is an open input; it may serve several passes one after another. The packets end
+    with the first one from which on all are shown at or after `end`. `length_size` is that of
+    H.264's units and lets clean points be told from other key frames; 0 takes every key frame for
+    clean. Without `digests` those are empty. Raises `Unclear` where a packet has no time, or
     parameter sets change.
     """
     begin = probe.picture.first or 0
     if first is not None and first > begin:
-        found = _packets(container, probe, first, end, length_size)
+        found = _packets(container, probe, first, end, length_size, digests)
         head = next(found, None)
         if head is not None and head[0].tick <= first:
             yield head
             yield from found
             return
         # Behind the target, or a broken index.
-    yield from _packets(container, probe, None, end, length_size)
+    yield from _packets(container, probe, None, end, length_size, digests)
 
 
 def _packets(
-    container: Any, probe: Probe, seek: int | None, end: int | None, length_size: int
+    container: Any,
+    probe: Probe,
+    seek: int | None,
+    end: int | None,
+    length_size: int,
+    digests: bool,
 ) -> Iterator[tuple[Coded, Any]]:
     stream = container.streams[probe.picture.index]
     try:
@@ -84,7 +94,7 @@ def _packets(
                 raise Unclear("changing parameter sets")
             if end is not None and packet.dts is not None and packet.dts >= end:
                 return
-            coded = _coded(packet, length_size)
+            coded = _coded(packet, length_size, digests)
             if end is not None and coded.clean and coded.tick >= end:
                 return
             yield coded, packet
@@ -94,20 +104,24 @@ def _packets(
         raise Unclear("damaged packets") from error
 
 
-def _coded(packet: Any, length_size: int) -> Coded:
-    data = bytes(packet)
-    clean = bool(packet.is_keyframe)
-    if length_size and clean:
-        clean = any(kind(unit) == IDR for unit in units(data, length_size))
-    digest = blake2b(data, digest_size=16).digest()
-    return Coded(packet.pts, bool(packet.is_keyframe), clean, bool(packet.is_discard), digest)
+def _coded(packet: Any, length_size: int, digests: bool) -> Coded:
+    key = clean = bool(packet.is_keyframe)
+    if length_size and key:
+        clean = any(kind(unit) == IDR for unit in units(bytes(packet), length_size))
+    digest = blake2b(packet, digest_size=16).digest() if digests else b""
+    return Coded(packet.pts, key, clean, bool(packet.is_discard), digest)
 
 
 def index(
-    container: Any, probe: Probe, first: int | None, end: int | None, length_size: int = 0
+    container: Any,
+    probe: Probe,
+    first: int | None,
+    end: int | None,
+    length_size: int = 0,
+    digests: bool = False,
 ) -> list[Coded]:
     """The packets' facts as a list that begins with a key frame at or before `first`."""
-    found = [coded for coded, _ in packets(container, probe, first, end, length_size)]
+    found = [coded for coded, _ in packets(container, probe, first, end, length_size, digests)]
     if not found:
         raise Unclear("no packets")
     if len({coded.tick for coded in found}) < len(found):
@@ -157,24 +171,39 @@ def pick(
                     yield tick, frame
             if not wanted:
                 return
+            if not packet.size:
+                stream.codec_context.flush_buffers()
     raise Unclear("frames that do not decode")
 
 
 def _only(found: Iterator[Any], first: int, needed: set[int]) -> Iterator[Any]:
-    """The packets at `needed` ticks from the one at `first` on, then an empty one to flush."""
-    started = False
-    packet: Any = None
+    """The packets at `needed` ticks from the one at `first` on.
+
+    Wherever some are left out, and at the end, an empty one tells the decoder to give out what it
+    holds and start afresh: it takes a hole for damage and may keep the frames behind it to itself.
+    """
+    started = left_out = False
     for packet in found:
         started = started or packet.pts == first
-        if started and packet.size and packet.pts in needed:
-            needed.discard(packet.pts)
-            yield packet
+        if not (started and packet.size):
+            continue
+        if packet.pts not in needed:
+            left_out = True
+            continue
+        if left_out:
+            yield _end(packet.stream)
+            left_out = False
+        needed.discard(packet.pts)
+        yield packet
         if not needed:
-            break
-    if packet is not None:
-        flush = av.Packet(0)
-        flush.stream = packet.stream
-        yield flush
+            yield _end(packet.stream)
+            return
+
+
+def _end(stream: Any) -> Any:
+    packet = av.Packet(0)
+    packet.stream = stream
+    return packet
 
 
 def _needed(found: list[Coded], wanted: set[int]) -> set[int]:

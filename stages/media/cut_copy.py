@@ -42,7 +42,7 @@ def copy_clip(
     template = container.streams[probe.picture.index]
     record = template.codec_context.extradata or b""
     length_size = _length_size(record) if probe.picture.codec == "h264" else 0
-    found = index(container, probe, item.first, item.end, length_size)
+    found = index(container, probe, item.first, item.end, length_size, digests=True)
     item.ticks = shown(found, item.first, item.end)
     if not item.ticks:
         raise Unclear("no frame inside the span")
@@ -75,7 +75,7 @@ def _checked(
     clip = read(path, limits, count_frames=False)
     own, clock = clip.picture.clock, probe.picture.clock
     with open_input(path) as container:
-        held = index(container, clip, None, None, length_size)
+        held = index(container, clip, None, None, length_size, digests=True)
         if [coded.digest for coded in held] != [coded.digest for coded in copied]:
             raise inexact(item, source, "other packets than were written")
         times = sorted(own.exact(coded.tick) for coded in held if not coded.hidden)

@@ -292,7 +292,7 @@ def _checked(
     own, clock = clip.picture.clock, probe.picture.clock
     origin = clock.exact(item.ticks[0])
     with open_input(path) as container:
-        held = index(container, clip, None, None, _LENGTH)
+        held = index(container, clip, None, None, _LENGTH, digests=True)
         if [coded.digest for coded in held] != digests:
             raise inexact(item, source, "other packets than were written")
         zero = own.exact(min(coded.tick for coded in held))

@@ -123,10 +123,11 @@ class Decoding:
         self.packets = 0
         self.error = ""  # the first error met
         context = stream.codec_context
-        context.thread_count = threads
-        if threads == 1:
-            context.thread_type = "NONE"
-        context.options = {"max_pixels": str(max_pixels)}
+        if not context.is_open:  # by an earlier pass over the same container
+            context.thread_count = threads
+            if threads == 1:
+                context.thread_type = "NONE"
+            context.options = {"max_pixels": str(max_pixels)}
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         for packet in self.demux(self.stream):

@@ -1,9 +1,10 @@
 """Pictures with their exact times: a scan over a span, or single frames where they are wanted.
 
-`scan` decodes in order and yields every frame once; `sample` seeks, decodes from the key frame and
-encodes JPEGs. A seek is only trusted where the container has an index and gave every frame its own
-time, and is checked: the first frame decoded must not lie behind the wanted one. Otherwise the
-file is read from its start, which is slow and right.
+`scan` decodes in order and yields every frame once; `sample` reads from the packets which frames
+are meant, decodes what these refer to and nothing else, and encodes JPEGs. A seek is only trusted
+where the container has an index and gave every frame its own time, and is checked: the first frame
+decoded must not lie behind the wanted one. Otherwise the file is read from its start, which is slow
+and right.
 
 Pictures come out as a viewer sees them: mirrored, turned, and with square pixels (the width is
 stretched, the height kept).
@@ -11,7 +12,9 @@ stretched, the height kept).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 from clipmill.schemas.clocks import Clock, Span
 from clipmill.schemas.errors import MediaError
 from clipmill.schemas.records import Frame, Probe, Stream
+from clipmill.stages.media.coded import Unclear, index, pick, shown
 from clipmill.stages.media.decode import Decoding, open_input
 from clipmill.stages.media.limits import Limits
 
@@ -134,25 +138,62 @@ def sample(
     """
     found: dict[int, int] = {}
     encoded: dict[int, Frame] = {}  # at once: decoded frames are a hundred times larger
-    for run in _runs(sorted(set(ticks)), probe):
-        for wanted, tick, frame in _shown(path, probe, run, limits):
-            found[wanted] = tick
-            if tick not in encoded:
-                encoded[tick] = encode(frame, tick, probe.picture, quality, max_side)
+    with ExitStack() as stack:
+        container = None
+        if probe.picture.seekable and not probe.damaged:
+            container = stack.enter_context(open_input(path))
+        for run in _runs(sorted(set(ticks)), probe):
+            for wanted, tick, frame in _meant(container, path, probe, run, limits):
+                found[wanted] = tick
+                if tick not in encoded:
+                    encoded[tick] = encode(frame, tick, probe.picture, quality, max_side)
     return [encoded[found[tick]] for tick in ticks]
 
 
 def _runs(ticks: list[int], probe: Probe) -> Iterator[list[int]]:
-    """Groups of ticks less than 10 s apart; one group where seeking is not exact."""
-    gap = 10 * probe.picture.clock.den // probe.picture.clock.num
+    """Groups of ticks less than 10 s apart, of two minutes at most, since the packets of a group
+    are held as a list; one group where seeking is not exact."""
+    second = probe.picture.clock.den / probe.picture.clock.num
     run: list[int] = []
     for tick in ticks:
-        if run and probe.picture.seekable and tick - run[-1] > gap:
+        far = run and (tick - run[-1] > 10 * second or tick - run[0] > 120 * second)
+        if far and probe.picture.seekable:
             yield run
             run = []
         run.append(tick)
     if run:
         yield run
+
+
+def _meant(
+    container: Any, path: Path, probe: Probe, wanted: list[int], limits: Limits | None
+) -> Iterator[tuple[int, int, Any]]:
+    """What `_shown` yields, from as few packets as do; by it where they do not say.
+
+    `container` is the open file, None where its packets are not to be trusted.
+    """
+    if container is not None:
+        try:
+            yield from _picked(container, path, probe, wanted, limits or Limits())
+            return
+        except Unclear:
+            pass  # what has come is right, and comes again
+    yield from _shown(path, probe, wanted, limits)
+
+
+def _picked(
+    container: Any, path: Path, probe: Probe, wanted: list[int], limits: Limits
+) -> Iterator[tuple[int, int, Any]]:
+    found = index(container, probe, wanted[0], wanted[-1] + 1, digests=False)
+    there = shown(found, min(coded.tick for coded in found), wanted[-1] + 1)
+    if not there:
+        raise Unclear("no frame at or before what was asked for")
+    meant: dict[int, list[int]] = {}
+    for tick in wanted:
+        meant.setdefault(there[max(0, bisect_right(there, tick) - 1)], []).append(tick)
+    for tick, frame in pick(path, probe, found, meant, limits, container=container):
+        for asked in meant[tick]:
+            yield asked, tick, frame
 
 
 def _shown(
