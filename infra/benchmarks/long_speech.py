@@ -27,6 +27,7 @@ import numpy as np
 from clipmill.schemas.records import Part, Utterance, Video, Word
 from clipmill.stages.asr_text.transcribe import Settings, Transcribe
 from clipmill.stages.compose.speech import RATE, say
+from clipmill.stages.media import sandbox
 from clipmill.stages.media.probe import probe
 from clipmill.stages.models.recognizer import Engine, SpeechRecognizer
 from clipmill.stages.models.recognizers.pocketsphinx import PocketSphinx
@@ -108,12 +109,14 @@ def arm(name: str, film: Path) -> dict[str, float]:
     engine = Timed(PocketSphinx() if name == "pocketsphinx" else Ready())
     if name != "subtitles":
         stage._loaded = SpeechRecognizer(engine)
-    video = Video("film", str(film), probe=probe(film, count_frames=False))
+    # As `probe_media` does, in another process: it holds the file's index, which grows with it.
+    known = sandbox.call(probe, film, count_frames=False, timeout_s=60)
+    video = Video("film", str(film), probe=known)
+    sandbox.close()
     start = cpu()
     stage.process(Part(video))
     spent = cpu() - start
-    assert video.probe is not None
-    lasts = video.probe.duration_s
+    lasts = known.duration_s
     return {
         "seconds": lasts,
         "words": sum(len(u.words) for t in video.transcripts for u in t.utterances),
