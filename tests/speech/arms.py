@@ -40,6 +40,7 @@ from clipmill.stages.ground.write_events import Settings as Events
 from clipmill.stages.ground.write_events import WriteEvents
 from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.contract import Reply
+from clipmill.stages.models.encoder import EncoderSettings
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Request
 from clipmill.stages.split.split_uniform import Settings as Windows
@@ -89,15 +90,20 @@ class Reader:
 
 
 def annotate(
-    video: RenderedVideo, monkeypatch: pytest.MonkeyPatch, engine: str = "subtitles"
+    video: RenderedVideo,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str = "subtitles",
+    encoder: str = "",
 ) -> Part:
-    """The whole chain on one video, stage after stage."""
+    """The whole chain on one video, stage after stage; without an encoder an eye at the edge."""
     monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Reader())
-    monkeypatch.setattr(
-        ground_text.GroundText,
-        "setup",
-        lambda stage: vars(stage).update(encoder=Eye("colour", "backdrop")),
-    )
+    if not encoder:
+        monkeypatch.setattr(
+            ground_text.GroundText,
+            "setup",
+            lambda stage: vars(stage).update(encoder=Eye("colour", "backdrop")),
+        )
+    loaded = EncoderSettings(model=encoder or "embedded")
     part = part_of(video)
     for stage in (
         Transcribe(Speech(engine=engine)),  # type: ignore[arg-type]
@@ -106,7 +112,9 @@ def annotate(
         WriteEvents(Events(seconds=3.0)),
         CheckTimeline(Timeline(into="timeline")),
         SampleFrames(Frames(layer="windows", policy="fps", fps=2, count=16, max_side=128)),
-        GroundText(Grounding(layer="timeline", window_s=2.0, span="grow", prior="start")),
+        GroundText(
+            Grounding(encoder=loaded, layer="timeline", window_s=2.0, span="grow", prior="start")
+        ),
     ):
         stage.setup()
         done = stage.process(part)
@@ -114,8 +122,10 @@ def annotate(
     return part
 
 
-def arms(videos: Sequence[RenderedVideo], parts: Sequence[Part]) -> dict[str, list[Item]]:
-    """What each arm would train on."""
+def arms(
+    videos: Sequence[RenderedVideo], parts: Sequence[Part], least: float = 0.5
+) -> dict[str, list[Item]]:
+    """What each arm would train on; `least` is the filter's threshold, the encoder's own."""
     made: dict[str, list[Item]] = {arm: [] for arm in ARMS}
     for number, (video, part) in enumerate(zip(videos, parts, strict=True)):
         truth = video.truth
@@ -128,7 +138,7 @@ def arms(videos: Sequence[RenderedVideo], parts: Sequence[Part]) -> dict[str, li
             source = spoken[text.sources[0].split("/")[0]]
             made["captions"].append(item(number, text.text, source, truth))
             made["reader_times"].append(item(number, text.text, segment, truth))
-        kept = keep(part.video.layer("grounded"))
+        kept = keep(part.video.layer("grounded"), least)
         for segment in part.video.layer("grounded"):
             found = item(number, segment.texts_of("caption")[0].text, segment, truth)
             made["retimed"].append(found)
@@ -149,10 +159,7 @@ def _said_at(segment: Segment, truth: Truth, text: str) -> float:
     return segment.span.start_s - segment.scores.get("grounding_shift_s", 0.0)
 
 
-PROFILE = {"grounding": {"min": 0.5}, "grounding_nms": {"in": ["kept"]}}
-
-
-def keep(segments: Sequence[Segment]) -> set[str]:
+def keep(segments: Sequence[Segment], least: float) -> set[str]:
     """What the profile of the arm `filtered` keeps, by the decision that recipes use."""
     names = [segment.id for segment in segments]
     table = pa.table(
@@ -163,7 +170,8 @@ def keep(segments: Sequence[Segment]) -> set[str]:
             "label_grounding_nms": [s.labels["grounding_nms"] for s in segments],
         }
     )
-    verdict = FilterScores(Filter(profile=Profile.model_validate(PROFILE))).decide(table)
+    profile = {"grounding": {"min": least}, "grounding_nms": {"in": ["kept"]}}
+    verdict = FilterScores(Filter(profile=Profile.model_validate(profile))).decide(table)
     return {row["segment"] for row in verdict.to_pylist() if row["keep"]}
 
 
