@@ -52,11 +52,13 @@ def audio(
     begin = round(Fraction(start_s or 0) * rate)
     stop = None if end_s is None else round(Fraction(end_s) * rate)
     held: list[Samples] = []
+    length = 0
     for piece in _on_time_line(path, probe.sound[track], rate, begin, stop, channels, limits):
         held.append(piece)
-        if sum(map(len, held)) >= rate * _CHUNK_S:
+        length += len(piece)
+        if length >= rate * _CHUNK_S:
             yield np.concatenate(held)
-            held = []
+            held, length = [], 0
     if held:
         yield np.concatenate(held)
 
@@ -101,7 +103,7 @@ def _decoded(
     limits: Limits | None,
 ) -> Iterator[tuple[int, Samples]]:
     """(position in samples from presentation zero, samples) of every decoded piece."""
-    with open_input(path) as container:
+    with open_input(path, sound_only=True) as container:
         stream = container.streams[sound.index]
         decoding = Decoding(container, stream, (limits or Limits()).max_pixels)
         if begin > _PREROLL_S * rate and exact_seek(container):
@@ -109,28 +111,36 @@ def _decoded(
             with suppress(OSError):  # a broken index: read from the start
                 container.seek(tick, stream=stream, backward=True)
         target = "mono" if channels == 1 else "stereo"
-        shape_of = (-1,) if channels == 1 else (-1, channels)
+        clock, slack = sound.clock, int(_SLACK_S * rate)
         resampler: Any = None
         layout: tuple[Any, ...] = ()
         at = 0
         for tick, frame in decoding:
-            expected = round(sound.clock.exact(tick) * rate)
+            # Whole numbers: fractions cost as much here as decoding does.
+            position = 2 * (tick - clock.zero) * clock.num * rate + clock.den
+            expected = position // (2 * clock.den)
             shape = (frame.format.name, frame.layout.name, frame.sample_rate)
             if shape != layout:  # a track may change its layout in mid-stream
                 resampler = av.AudioResampler(format="s16", layout=target, rate=rate)
                 layout, at = shape, expected
-            elif abs(expected - at) > _SLACK_S * rate:
+            elif abs(expected - at) > slack:
                 at = expected
             frame.pts = None
             for piece in resampler.resample(frame):
-                yield at, piece.to_ndarray().reshape(shape_of)
+                yield at, _array(piece, channels)
                 at += piece.samples
             if stop is not None and at >= stop:
                 return
         if resampler is not None:
             for piece in resampler.resample(None):
-                yield at, piece.to_ndarray().reshape(shape_of)
+                yield at, _array(piece, channels)
                 at += piece.samples
+
+
+def _array(piece: Any, channels: int) -> Samples:
+    """The samples of an interleaved frame, not copied."""
+    samples = np.frombuffer(piece.planes[0], np.int16)[: piece.samples * channels]
+    return samples if channels == 1 else samples.reshape(-1, channels)
 
 
 def _silence(count: int, rate: int, channels: int) -> Iterator[Samples]:

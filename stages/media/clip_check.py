@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from clipmill.schemas.clocks import Clock
 from clipmill.schemas.errors import MediaError
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact
-from clipmill.stages.media.coded import Unclear, index, pick, shown
+from clipmill.stages.media.coded import Coded, Unclear, index, pick, shown
 from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.frames import Picture, decode_from, display_size, to_array
 from clipmill.stages.media.limits import Limits
-from clipmill.stages.media.probe import probe as read
+from clipmill.stages.media.probe import open_clip
 
 _THUMB = 32  # width of the pictures that are compared
 _TOLERANCE = 12.0  # mean difference of two pictures in gray levels; neighbours of a cut are at 30+
@@ -99,14 +100,13 @@ def glance(source: Path, probe: Probe, items: list[Wanted], limits: Limits) -> N
     begin = min(item.first for item in items)
     with open_input(source) as container:
         found = index(container, probe, begin, max(item.end for item in items))
-    for item in items:
-        item.ticks, item.thumbs = shown(found, item.first, item.end), {}
-        if not item.ticks:
-            raise Unclear("a span in which no frame starts")
-    wanted = {item.ticks[place] for item in items for place in _places(len(item.ticks))}
-    small = {
-        t: thumb(frame, probe) for t, frame in pick(source, probe, found, wanted, limits, True)
-    }
+        for item in items:
+            item.ticks, item.thumbs = shown(found, item.first, item.end), {}
+            if not item.ticks:
+                raise Unclear("a span in which no frame starts")
+        wanted = {item.ticks[place] for item in items for place in _places(len(item.ticks))}
+        pictures = pick(source, probe, found, wanted, limits, rough=True, container=container)
+        small = {tick: thumb(frame, probe) for tick, frame in pictures}
     for item in items:
         item.thumbs = {place: small[item.ticks[place]] for place in _places(len(item.ticks))}
 
@@ -142,9 +142,24 @@ def _checked(
     mode: str,
     rough: bool,
 ) -> ClipMedia:
-    clip = read(path, limits, count_frames=False)
-    with open_input(path) as container:
+    with open_clip(path, limits, rough) as (container, clip):
         found = index(container, clip, None, None)
+        count = _compared(container, path, source, probe, item, encoding, limits, clip, found)
+    return item.media(path, probe, clip, count, mode)
+
+
+def _compared(
+    container: Any,
+    path: Path,
+    source: Path,
+    probe: Probe,
+    item: Wanted,
+    encoding: Encoding,
+    limits: Limits,
+    clip: Probe,
+    found: list[Coded],
+) -> int:
+    """The number of a clip's frames, once number, times and pictures are right."""
     ticks = shown(found, min(c.tick for c in found), max(c.tick for c in found) + 1)
     start, end = item.times(probe)
     count = len(ticks)
@@ -157,7 +172,9 @@ def _checked(
     if wrong:
         raise inexact(item, source, f"{count} frames instead of {expected}")
     places = _places(count)
-    pictures = pick(path, clip, found, [ticks[place] for place in places], limits, rough)
+    pictures = pick(
+        path, clip, found, [ticks[place] for place in places], limits, container=container
+    )
     clock, own = probe.picture.clock, clip.picture.clock
     for place, (_, frame) in zip(places, pictures, strict=True):
         at = own.exact(ticks[place]) - own.exact(ticks[0])
@@ -170,7 +187,7 @@ def _checked(
         late = abs(at - clock.exact(item.ticks[nearest]) + clock.exact(item.ticks[0]))
         if not encoding.fps and probe.picture.seekable and late > Fraction(own.num, own.den):
             raise inexact(item, source, f"frame {place} is {float(late):.4f} s off")
-    return item.media(path, probe, clip, count, mode)
+    return count
 
 
 def _nearest(item: Wanted, probe: Probe, at: Fraction) -> int:
@@ -186,6 +203,15 @@ def distance(small: Picture, other: Picture, probe: Probe) -> float:
         ranks = [part.argsort(axis=None).argsort() for part in (left, right)]
         return float(np.abs(ranks[0] - ranks[1]).mean() * 64 / left.size)
     return float(np.abs(left - right).mean())
+
+
+def same_times(own: Clock, ticks: list[int], clock: Clock, others: list[int]) -> bool:
+    """Whether ticks of two clocks are equally far from the first of each."""
+    # Whole numbers: a fraction for every frame costs as much as reading the packets.
+    left, right = own.num * clock.den, clock.num * own.den
+    return [(tick - ticks[0]) * left for tick in ticks] == [
+        (tick - others[0]) * right for tick in others
+    ]
 
 
 def alike(small: Picture, other: Picture, probe: Probe) -> bool:

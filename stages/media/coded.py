@@ -147,7 +147,7 @@ def pick(
 
     `found` is an `index` that covers them. `rough` leaves the loop filter off: a third cheaper, and
     such pictures are fit for telling frames apart but for nothing else. `container` may be one that
-    `index` has read: opening costs as much as decoding ten frames.
+    `index` or `pick` has read, roughly or not as now: opening costs as much as decoding ten frames.
     """
     wanted = set(ticks)
     if not wanted:
@@ -155,10 +155,7 @@ def pick(
     needed = _needed(found, wanted)
     with open_input(path) if container is None else nullcontext(container) as source:
         stream = source.streams[probe.picture.index]
-        decoding = Decoding(source, stream, limits.max_pixels)
-        if rough:
-            context = stream.codec_context
-            context.options = {**context.options, "skip_loop_filter": "all"}
+        decoding = Decoding(source, stream, limits.max_pixels, rough=rough)
         if container is not None or found[0].tick > (probe.picture.first or 0):
             with suppress(OSError):  # a broken index; then the first packet is still ahead
                 source.seek(found[0].tick, stream=stream, backward=True)

@@ -14,14 +14,13 @@ from typing import Any
 
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, sound_of
-from clipmill.stages.media.clip_check import alike, thumb
+from clipmill.stages.media.clip_check import alike, same_times, thumb
 from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
-from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import NotH264, configuration
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
-from clipmill.stages.media.probe import probe as read
+from clipmill.stages.media.probe import open_clip
 
 _CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9"})
 """Codecs that an MP4 written by FFmpeg carries and common readers decode."""
@@ -57,7 +56,7 @@ def copy_clip(
     join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
     _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
     # One picture proves decoder and times; for the rest, equal packets give equal pictures.
-    ((_, frame),) = pick(source, probe, found, [origin], limits)
+    ((_, frame),) = pick(source, probe, found, [origin], limits, rough=True, container=container)
     return _checked(path, source, probe, item, copied, thumb(frame, probe), length_size, limits)
 
 
@@ -72,21 +71,19 @@ def _checked(
     limits: Limits,
 ) -> ClipMedia:
     """Every packet, which frames are visible and when, and the first picture, as read back."""
-    clip = read(path, limits, count_frames=False)
-    own, clock = clip.picture.clock, probe.picture.clock
-    with open_input(path) as container:
+    with open_clip(path, limits, rough=True) as (container, clip):
         held = index(container, clip, None, None, length_size, digests=True)
         if [coded.digest for coded in held] != [coded.digest for coded in copied]:
             raise inexact(item, source, "other packets than were written")
-        times = sorted(own.exact(coded.tick) for coded in held if not coded.hidden)
-        origin = clock.exact(item.ticks[0])
-        if times != [clock.exact(tick) - origin for tick in item.ticks]:
-            raise inexact(item, source, f"{len(times)} visible frames, or frames at other times")
-        first = min(coded.tick for coded in held if not coded.hidden)
-        ((_, frame),) = pick(path, clip, held, [first], limits, container=container)
+        ticks = sorted(coded.tick for coded in held if not coded.hidden)
+        own, clock = clip.picture.clock, probe.picture.clock
+        starts = bool(ticks) and own.exact(ticks[0]) == 0
+        if not starts or not same_times(own, ticks, clock, item.ticks):
+            raise inexact(item, source, f"{len(ticks)} visible frames, or frames at other times")
+        ((_, frame),) = pick(path, clip, held, [ticks[0]], limits, container=container)
         if not alike(thumb(frame, clip), picture, probe):
             raise inexact(item, source, "the first frame differs")
-    return item.media(path, probe, clip, len(times), "copy", "editlist")
+    return item.media(path, probe, clip, len(ticks), "copy", "editlist")
 
 
 def _suitable(probe: Probe, encoding: Encoding) -> None:

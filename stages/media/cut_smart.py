@@ -29,14 +29,13 @@ import av
 from clipmill.schemas.records import Probe
 from clipmill.stages.media import h264
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, sound_of
-from clipmill.stages.media.clip_check import alike, thumb
+from clipmill.stages.media.clip_check import alike, same_times, thumb
 from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
-from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import Configuration, NotH264
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
-from clipmill.stages.media.probe import probe as read
+from clipmill.stages.media.probe import open_clip
 
 _PROFILES = {66: "baseline", 77: "main", 100: "high"}
 _LEAST = Fraction(1, 4)  # of a clip's frames that must be copied; two encoders are not worth less
@@ -78,7 +77,7 @@ def smart_clip(
             raise Unclear("reordering that is not declared")
         item.ticks = sorted(plan.order)
         ends = _Ends(probe, encoding, found_in, ours.profile)
-        pictures = ends.encode(source, probe, found, plan, limits)
+        pictures = ends.encode(container, source, probe, found, plan, limits)
         record = ends.record(found_in)
         digests: list[bytes] = []
         pieces = _pieces(container, probe, item, plan, found_in, ends, digests)
@@ -165,14 +164,21 @@ class _Ends:
         self.pieces: dict[int, Piece] = {}
 
     def encode(
-        self, source: Path, probe: Probe, found: list[Coded], plan: Plan, limits: Limits
+        self,
+        container: Any,
+        source: Path,
+        probe: Probe,
+        found: list[Coded],
+        plan: Plan,
+        limits: Limits,
     ) -> dict[int, Picture]:
         """Encode both ends; small pictures of the frames around the joints come back."""
         head, tail = set(plan.head), set(plan.tail)
         wanted = _joints(plan)
         pictures: dict[int, Picture] = {}
         encoders: dict[bool, Any] = {}  # of the tail, or not
-        for tick, frame in pick(source, probe, found, {*head, *tail, *wanted}, limits):
+        ticks = {*head, *tail, *wanted}
+        for tick, frame in pick(source, probe, found, ticks, limits, container=container):
             if tick in wanted:
                 pictures[tick] = thumb(frame, probe)
             if tick in head or tick in tail:
@@ -286,24 +292,19 @@ def _checked(
     limits: Limits,
 ) -> ClipMedia:
     """Every packet and its time, and the pictures around the joints, as they are read back."""
-    clip = read(path, limits, count_frames=False)
-    if clip.damaged:
-        raise inexact(item, source, clip.damage[0])
-    own, clock = clip.picture.clock, probe.picture.clock
-    origin = clock.exact(item.ticks[0])
-    with open_input(path) as container:
+    with open_clip(path, limits, rough=False) as (container, clip):
+        if clip.damaged:
+            raise inexact(item, source, clip.damage[0])
+        own, clock = clip.picture.clock, probe.picture.clock
         held = index(container, clip, None, None, _LENGTH, digests=True)
         if [coded.digest for coded in held] != digests:
             raise inexact(item, source, "other packets than were written")
-        zero = own.exact(min(coded.tick for coded in held))
-        times = [own.exact(coded.tick) - zero for coded in held]
-        if times != [clock.exact(tick) - origin for tick in plan.order]:
+        ticks = [coded.tick for coded in held]
+        if not same_times(own, ticks, clock, plan.order):
             raise inexact(item, source, "packets at other times")
         place = dict(zip((coded.tick for coded in held), plan.order, strict=True))
         joints = [coded.tick for coded in held if place[coded.tick] in pictures]
         for tick, frame in pick(path, clip, held, joints, limits, container=container):
             if not alike(thumb(frame, clip), pictures[place[tick]], probe):
-                raise inexact(
-                    item, source, f"a frame at {float(own.exact(tick) - zero):.3f} s differs"
-                )
+                raise inexact(item, source, f"a frame at {float(own.exact(tick)):.3f} s differs")
     return item.media(path, probe, clip, len(held), "smart")

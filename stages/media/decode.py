@@ -35,11 +35,18 @@ def kinds(container: Any) -> set[str]:
 
 
 @contextmanager
-def open_input(path: Path) -> Iterator[Any]:
-    """An open `av` container; only allow-listed protocols and demuxers. Raises `Unreadable`."""
+def open_input(path: Path, sound_only: bool = False) -> Iterator[Any]:
+    """An open `av` container; only allow-listed protocols and demuxers. Raises `Unreadable`.
+
+    Opening decodes some frames to find out about the picture; `sound_only` leaves that out, which
+    is up to nine tenths of the cost. Such a container must not be asked for pictures.
+    """
     try:
         container = av.open(
-            ffmpeg_url(path), container_options=open_options(), metadata_errors="replace"
+            ffmpeg_url(path),
+            options={"skip_frame": "all"} if sound_only else {},
+            container_options=open_options(),
+            metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         raise Unreadable(
@@ -115,7 +122,15 @@ class Ticker:
 class Decoding:
     """One decoding pass over a stream. Iterate for (tick, frame); the counters tell of damage."""
 
-    def __init__(self, container: Any, stream: Any, max_pixels: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        container: Any,
+        stream: Any,
+        max_pixels: int,
+        threads: int = 1,
+        rough: bool = False,
+    ) -> None:
+        """`rough` leaves the loop filter off, in the first pass over a container and all later."""
         self.container, self.stream = container, stream
         self.ticker = Ticker(container, stream)
         self.failed = 0  # packets that the decoder refused
@@ -128,6 +143,8 @@ class Decoding:
             if threads == 1:
                 context.thread_type = "NONE"
             context.options = {"max_pixels": str(max_pixels)}
+            if rough:
+                context.options = {**context.options, "skip_loop_filter": "all"}
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         for packet in self.demux(self.stream):

@@ -60,9 +60,10 @@ def join(
         stream.codec_context.extradata = record
         stream.time_base = base
         voice = _Voice(out, sound, kbps) if sound is not None else None
+        rate = sound.rate if sound is not None else 0
         for early, piece in zip(ticks, pieces, strict=True):
             if voice is not None:
-                voice.until((early - origin) * base)
+                voice.until(-((origin - early) * base.numerator * rate // base.denominator))
             packet = av.Packet(piece.data)
             packet.stream, packet.time_base = stream, base
             packet.pts, packet.dts = piece.tick - origin, early - delay - origin
@@ -78,21 +79,21 @@ class _Voice:
 
     def __init__(self, out: Any, sound: Sound, kbps: int) -> None:
         layout = "mono" if sound.channels == 1 else "stereo"
-        self._out, self._rate, self._at = out, sound.rate, 0
+        self._out, self._at = out, 0
         self._stream = out.add_stream("aac", rate=sound.rate, layout=layout)
         self._stream.bit_rate = kbps * 1000
         self._stream.options = {"aac_coder": AAC_CODER}
         self._stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
         self._blocks = self._frames(sound)
 
-    def until(self, seconds: Fraction | None) -> None:
-        """Write the sound up to a time, or all that is left."""
-        while seconds is None or self._at < seconds * self._rate:
+    def until(self, sample: int | None) -> None:
+        """Write the sound up to a sample, or all that is left."""
+        while sample is None or self._at < sample:
             frame = next(self._blocks, None)
             if frame is None:
                 break
             self._out.mux(self._stream.encode(frame))
-        if seconds is None:
+        if sample is None:
             self._out.mux(self._stream.encode(None))
 
     def _frames(self, sound: Sound) -> Iterator[Any]:

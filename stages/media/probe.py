@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import atan2, degrees
@@ -50,14 +51,35 @@ def probe(path: Path, limits: Limits | None = None, count_frames: bool = True) -
     """
     limits = limits or Limits()
     size = check_size(path, limits)
-    for number in _candidates(path, limits):
+    left: list[int] | None = None
+    while left is None or left:
         with error_log() as log, open_input(path) as container:
-            reading = _Reading(container, number, limits, log, path)
+            left = _candidates(container, path, limits) if left is None else left
+            reading = _Reading(container, left.pop(0), limits, log, path)
             reading.run(count_frames)
             if reading.frames:
                 return reading.result(size, count_frames)
-            last = reading.decoding.error
-    raise Undecodable(
+    raise _undecodable(reading.decoding.error, path)
+
+
+@contextmanager
+def open_clip(path: Path, limits: Limits, rough: bool) -> Iterator[tuple[Any, Probe]]:
+    """A clip of our own as an open container and its probe, so that checks open it once.
+
+    Frames are not counted. `rough`: whoever decodes the container gets pictures without the loop
+    filter. Raises as `probe` does.
+    """
+    with error_log() as log, open_input(path) as container:
+        number = _candidates(container, path, limits)[0]
+        reading = _Reading(container, number, limits, log, path, rough)
+        reading.run(count_frames=False)
+        if not reading.frames:
+            raise _undecodable(reading.decoding.error, path)
+        yield container, reading.result(path.stat().st_size, counted=False)
+
+
+def _undecodable(last: str, path: Path) -> Undecodable:
+    return Undecodable(
         f"not one frame of the picture decodes ({last or 'the track is empty'})",
         cure="leave the file out; it may be encrypted or of an unknown codec",
         input=path.name,
@@ -73,30 +95,28 @@ def probed(video: Video) -> Probe:
     return video.probe
 
 
-def _candidates(path: Path, limits: Limits) -> list[int]:
+def _candidates(container: Any, path: Path, limits: Limits) -> list[int]:
     """Indexes of the video streams that may be the picture."""
-    with error_log(), open_input(path) as container:
-        if not container.streams:
-            raise Unreadable(
-                "the container holds no stream", cure="leave the file out", input=path.name
-            )
-        if len(container.streams) > limits.max_streams:
-            raise OverLimit(
-                f"{len(container.streams)} streams, the limit is {limits.max_streams}",
-                cure="raise limits.max_streams",
-                input=path.name,
-            )
-        found = [
-            stream.index
-            for stream in container.streams.video
-            if not stream.disposition & Disposition.attached_pic
-            and stream.codec_context is not None
-        ]
-        if not found:
-            raise NoVideo("there is no picture stream", cure="leave the file out", input=path.name)
-        for index in found:
-            _check_picture(container.streams[index], limits, path)
-        return found
+    if not container.streams:
+        raise Unreadable(
+            "the container holds no stream", cure="leave the file out", input=path.name
+        )
+    if len(container.streams) > limits.max_streams:
+        raise OverLimit(
+            f"{len(container.streams)} streams, the limit is {limits.max_streams}",
+            cure="raise limits.max_streams",
+            input=path.name,
+        )
+    found = [
+        stream.index
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None
+    ]
+    if not found:
+        raise NoVideo("there is no picture stream", cure="leave the file out", input=path.name)
+    for index in found:
+        _check_picture(container.streams[index], limits, path)
+    return found
 
 
 def _check_picture(stream: Any, limits: Limits, path: Path) -> None:
@@ -130,10 +150,19 @@ class _Extent:
 class _Reading:
     """One pass over all packets of a file."""
 
-    def __init__(self, container: Any, picture: int, limits: Limits, log: Log, path: Path) -> None:
+    def __init__(
+        self,
+        container: Any,
+        picture: int,
+        limits: Limits,
+        log: Log,
+        path: Path,
+        rough: bool = False,
+    ) -> None:
         self.container, self.limits, self.log, self.path = container, limits, log, path
         self.picture = container.streams[picture]
-        self.decoding = Decoding(container, self.picture, limits.max_pixels)
+        self.decoding = Decoding(container, self.picture, limits.max_pixels, rough=rough)
+        self._longest = limits.max_hours * 3600 / float(self.picture.time_base or 1)  # in ticks
         self.streams = [s for s in container.streams if s.type in ("video", "audio")]
         self.packets = {s.index: 0 for s in self.streams}
         self.extents = {s.index: _Extent() for s in self.streams}
@@ -189,8 +218,8 @@ class _Reading:
 
     def _check_length(self, extent: _Extent) -> None:
         ticks = (extent.end or 0) - (extent.first or 0)
-        seconds = float(ticks * self.picture.time_base)
-        if seconds > self.limits.max_hours * 3600:
+        if ticks > self._longest:
+            seconds = float(ticks * self.picture.time_base)
             raise OverLimit(
                 f"the picture runs {seconds / 3600:.1f} h, the limit is "
                 f"{self.limits.max_hours:g} h",
