@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = (
     "restore_sentences", "split_transcript", "score_text", "align_audio_tracks", "write_events",
     "check_timeline", "ground_text", "verify_span", "llm_rewrite", "build_document",
-    "import_annotations",
+    "import_annotations", "classify",
 )  # fmt: skip
 Timed = tuple[str, float | None, float | None]  # word, start and end in seconds
 

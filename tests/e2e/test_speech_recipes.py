@@ -29,6 +29,7 @@ from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.pipeline.store.store import Store
 from clipmill.stages.compose.render_synthetic import RenderedVideo
 from clipmill.stages.compose.speech import say
+from clipmill.stages.compose.world import COLOURS, SHAPES
 from clipmill.stages.ground import ground_text, verify_span
 from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.teacher import Reply, Request
@@ -96,10 +97,12 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> RenderedVideo:
     return video
 
 
-def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, Any]]:
+def packed(
+    recipe: str, source: Path, out: Path, *sets: str, states: frozenset[str] = frozenset({"packed"})
+) -> list[dict[str, Any]]:
     """Run a recipe and read every clip's facts and text back from the shards."""
     summary = run(load_recipe(recipe, sets), str(source), str(out), engine="inline")
-    assert set(summary.inputs) == {"packed"}, summary
+    assert set(summary.inputs) == states, summary
     assert verify(Store.open(str(out))).ok
     members: dict[str, dict[str, Any]] = {}
     for shard in sorted((out / "shards").glob("*.tar")):
@@ -180,11 +183,41 @@ def stamp(seconds: float) -> str:
     return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
 
 
+EMBEDDED = "stages.classify.encoder.model=embedded"
+# The encoder that ships knows no faces, nor what else the recipe's sentences speak of.
+NO_FACES = (
+    "stages.classify.classes.talking_head=[a person talking]",
+    f"stages.classify.classes.other={[f'{c} {s}' for c in COLOURS for s in SHAPES]}",
+)
+
+
+@pytest.mark.models
+def test_livecc_drops_the_films_of_one_class_and_keeps_the_others(tmp_path: Path) -> None:
+    """Films of red things stand for those of talking heads."""
+    plan = LAGGING.model_copy(
+        update={"count": 8, "seed": 6, "min_scenes": 1, "max_scenes": 1, "min_lag": 0, "max_lag": 0,
+                "fillers": 0, "moving_camera": 0}
+    )  # fmt: skip
+    films = rendered(plan, tmp_path / "v")
+    of = {colour: [f"a {colour} {shape}" for shape in SHAPES] for colour in COLOURS}
+    red = {video.path.name for video in films if video.truth.scenes[0].things[0].colour == "red"}
+    assert 1 <= len(red) <= 4
+    clips = packed(
+        "speech/livecc", tmp_path / "v", tmp_path / "out",
+        "stages.split_transcript.min_s=1", "profiles.live.text_rate={max: 9}", EMBEDDED,
+        f"stages.classify.classes.talking_head={of['red']}",
+        f"stages.classify.classes.other={[t for c in COLOURS if c != 'red' for t in of[c]]}",
+        states=frozenset({"packed", "dropped"}),
+    )  # fmt: skip
+    assert {clip["video"]["id"] for clip in clips} == {video.path.name for video in films} - red
+
+
+@pytest.mark.models
 def test_livecc_packs_documents_of_words_and_frames(
     videos: list[RenderedVideo], tmp_path: Path
 ) -> None:
     shorter = "stages.split_transcript.min_s=5"
-    clips = packed("speech/livecc", videos[0].path.parent, tmp_path, shorter)
+    clips = packed("speech/livecc", videos[0].path.parent, tmp_path, shorter, EMBEDDED, *NO_FACES)
     words = [
         word for clip in clips for slot in json.loads(clip["said"])["content"]
         for *_, word in slot["words"] or []
@@ -304,5 +337,5 @@ def test_the_page_says_which_recipe_uses_which_operator() -> None:
         return [(row[1].strip(), row[3].strip()) for row in rows]
 
     written = uses(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert len(written) == 11 and written == uses(made)
+    assert len(written) == 12 and written == uses(made)
     assert all(row.split("|")[2].strip() for row in made.splitlines()), "an operator without a test"
