@@ -10,7 +10,7 @@ that were decoded, `between` decodes what was left out there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,27 +52,35 @@ def between(
 
     Other frames stay undecoded as far as they can. A gap whose start a seek misses is empty.
     """
-    return [_between(path, probe, start, end, limits) for start, end in gaps]
+    found = []
+    with ExitStack() as stack:
+        container = None
+        for start, end in gaps:
+            if container is None or not probe.picture.seekable:
+                container = stack.enter_context(open_input(path))
+            found.append(_between(container, probe, start, end, limits))
+            if not probe.picture.seekable:
+                stack.close()
+    return found
 
 
 def _between(
-    path: Path, probe: Probe, start: int, end: int, limits: Limits | None
+    container: Any, probe: Probe, start: int, end: int, limits: Limits | None
 ) -> list[tuple[int, Thumbnail]]:
     found: list[tuple[int, Thumbnail]] = []
-    with open_input(path) as container:
-        stream = container.streams[probe.picture.index]
-        decoding = _decoding(container, stream, limits)
-        if probe.picture.seekable:
-            with suppress(OSError):  # a broken index; then the start is still ahead
-                container.seek(start, stream=stream, backward=True)
-        for packet in decoding.demux(stream):
-            wanted = packet.pts is None or start <= packet.pts <= end
-            stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
-            for tick, frame in decoding.decode(packet):
-                if tick > end:
-                    return found
-                if tick == start or found:
-                    found.append((tick, shrink(frame)))
+    stream = container.streams[probe.picture.index]
+    decoding = _decoding(container, stream, limits)
+    if probe.picture.seekable:
+        with suppress(OSError):  # a broken index; then the start is still ahead
+            container.seek(start, stream=stream, backward=True)
+    for packet in decoding.demux(stream):
+        wanted = packet.pts is None or start <= packet.pts <= end
+        stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
+        for tick, frame in decoding.decode(packet):
+            if tick > end:
+                return found
+            if tick == start or found:
+                found.append((tick, shrink(frame)))
     return found
 
 
@@ -93,7 +101,4 @@ def shrink(frame: Any) -> Thumbnail:
 
 
 def _decoding(container: Any, stream: Any, limits: Limits | None) -> Decoding:
-    decoding = Decoding(container, stream, (limits or Limits()).max_pixels)
-    context = stream.codec_context
-    context.options = {**context.options, "skip_loop_filter": "all"}
-    return decoding
+    return Decoding(container, stream, (limits or Limits()).max_pixels, rough=True)

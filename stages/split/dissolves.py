@@ -37,21 +37,40 @@ def find_gradual(
     for first, last in itertools.pairwise([0, *cuts, len(pictures)]):
         steps = _every(seconds, first, last, STEP_S)
         small = pictures[steps].astype(np.float32)
+        moves = _moves(small)
         for length in WINDOWS:
             for begin in range(0, len(steps) - length, length // 4):
-                ends = _mixture(small[begin : begin + length + 1], least, most, mixture)
+                window = slice(begin, begin + length + 1)
+                largest = float(moves[begin : begin + length].max())
+                ends = _mixture(small[window], largest, least, most, mixture)
                 if ends is not None:
                     found.append((int(steps[begin + ends[0]]), int(steps[begin + ends[1]])))
     return _united(found)
 
 
-def _mixture(frames: Floats, least: float, most: float, mixture: float) -> tuple[int, int] | None:
-    """First and last index of the change, if the inner frames are mixtures of the outer two."""
+def _moves(frames: Floats) -> Floats:
+    """Mean absolute difference of each frame but the last to the next one."""
+    import cv2
+
+    size = frames[0].size
+    steps = [cv2.norm(a, b, cv2.NORM_L1) / size for a, b in itertools.pairwise(frames)]
+    return np.array(steps, np.float32)
+
+
+def _mixture(
+    frames: Floats, largest: float, least: float, most: float, mixture: float
+) -> tuple[int, int] | None:
+    """First and last index of the change, if the inner frames are mixtures of the outer two.
+
+    `largest` is the largest difference of neighbours among `frames`.
+    """
+    import cv2
+
     start, end = frames[0], frames[-1]
-    change = end - start
-    size = float(np.abs(change).mean())
-    if size < least or np.abs(np.diff(frames, axis=0)).mean((1, 2)).max() > 0.6 * size:
+    size = cv2.norm(start, end, cv2.NORM_L1) / start.size  # a fifth of numpy's price
+    if size < least or largest > 0.6 * size:
         return None
+    change = end - start
     shares = (frames - start).reshape(len(frames), -1) @ change.ravel() / float((change**2).sum())
     rest = frames - start - shares[:, None, None] * change
     unexplained = np.abs(rest[1:-1]).mean((1, 2)) / size

@@ -93,6 +93,7 @@ def detect(
         mixed += [
             (film.ticks[start], film.ticks[end]) for start, end in spans if first <= start < last
         ]
+        del film  # the next one is put together while this name would hold it
     skipped = probe.decoded_frames is None or probe.decoded_frames > decoded
     firm = _strongest(cuts, tuning.gap_s * clock.den / clock.num)
     gaps = [(cut.before, cut.tick) for cut in firm if skipped and not cut.intra]
@@ -259,8 +260,11 @@ def _chunks(
     for item in source:
         held.append(item)
         if len(held) == CHUNK + 2 * MARGIN:
-            yield _film(held, tick_s), first, len(held) - MARGIN
-            held, first = held[-2 * MARGIN :], MARGIN
+            film, last = _film(held, tick_s), len(held) - MARGIN
+            held = held[-2 * MARGIN :]  # before the film is worked on, so that memory stays flat
+            yield film, first, last
+            del film
+            first = MARGIN
     if held:
         yield _film(held, tick_s), first, len(held)
 
