@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import json
 import resource
 import subprocess
@@ -39,6 +40,8 @@ from clipmill.stages.split.fast_shots import detect
 from clipmill.stages.split.split_shots import shots_between
 
 T = TypeVar("T")
+LAZY = ("cv2", "PIL.Image", "PIL.JpegImagePlugin", "imageio_ffmpeg")
+"""What is loaded with a worker's first film; PySceneDetect loads OpenCV at its start too."""
 MODES: tuple[Mode, ...] = ("encode", "smart", "copy")
 FRAMES = 8
 SSIM_STEP = 20
@@ -240,6 +243,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
+        for name in LAZY:
+            importlib.import_module(name)
         told = ours(options.films[0], options.worker, options.out, options) if options.films else {}
         print(json.dumps(told))
     else:
