@@ -26,6 +26,7 @@ from scenes import render_clips  # noqa: E402
 from teacher import save  # noqa: E402
 from train_teacher import (  # noqa: E402
     Data,
+    Mix,
     new_trainee,
     start_from_components,
     train_all,
@@ -37,8 +38,12 @@ FILES, CLIPS = 8, 1000
 SEED = 1
 TESTED = 200
 EYES_STEPS, ENCODER_STEPS = 1000, 800
-STAGES = (("tongue", 400, 2e-3, True), ("both", 1200, 1e-3, False))  # steps, rate, eyes frozen
-TEXTS = 0.15  # share of clips that come with each of the two text-only questions
+# Steps, rate, whether the eyes are frozen, and what is asked of each clip.
+STAGES = (
+    ("tongue", 400, 2e-3, True, Mix(0.8, 0.15)),
+    ("both", 1200, 1e-3, False, Mix(0.8, 0.15)),
+    ("sharp", 800, 6e-4, False, Mix(2.0, 0.8)),
+)
 TEACHER, ENCODER = "clipmill-world-vl", "clipmill-world-clip"
 
 log = logging.getLogger(__name__)
@@ -77,8 +82,8 @@ def make_teacher(data: Data, work: Path, folder: Path) -> None:
     some = data.all[0].frames[:100]
     start_from_components(trainee, some.reshape(-1, *some.shape[2:]))
     train_eyes(trainee, data, 2e-3, EYES_STEPS, SEED, work)
-    for seed, (name, steps, rate, frozen) in enumerate(STAGES, SEED + 1):
-        train_all(trainee, packer, data, name, rate, steps, seed, TEXTS, work, frozen=frozen)
+    for seed, (name, steps, rate, frozen, mix) in enumerate(STAGES, SEED + 1):
+        train_all(trainee, packer, data, name, rate, steps, seed, mix, work, frozen=frozen)
     save(trainee.model, tokenizer(), folder)
     _write(folder, evaluate.examine_teacher(str(folder), TESTED))
 

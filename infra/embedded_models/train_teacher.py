@@ -8,6 +8,7 @@ processor cores enough.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,18 @@ def seeing_targets(clips: Clips, number: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What is asked about a clip besides captions: so many verdicts on average, and each of the two
+    text-only questions with this probability.
+    """
+
+    verdicts: float
+    texts: float
+
+
 def turns_for(
-    scene: Scene, times: list[float], other: Scene, rng: np.random.Generator, texts: float
+    scene: Scene, times: list[float], other: Scene, rng: np.random.Generator, mix: Mix
 ) -> list[Turn]:
     """The questions asked about a clip in one step."""
     context = f"asr: {paraphrase(other, rng)}" if rng.random() < 0.05 else ""
@@ -90,22 +101,25 @@ def turns_for(
         turns.append(caption_turn("dense", scene, times))
     if rng.random() < 0.25:
         turns.append(caption_turn("action", scene, times))
-    if rng.random() < 0.8:
-        if rng.random() < 0.5:
-            turns.append(judge_turn(scene, times, [], paraphrase(scene, rng)))
-        else:
-            slot = pick(rng, (*SLOTS, "motion"))
-            wrong = altered(scene, slot, rng)
-            turns.append(judge_turn(scene, times, [slot], paraphrase(wrong, rng)))
-    if rng.random() < texts:
+    verdicts = int(mix.verdicts) + bool(rng.random() < mix.verdicts % 1)
+    turns += [verdict(scene, times, rng) for _ in range(verdicts)]
+    if rng.random() < mix.texts:
         turns.append(qa_turn(scene, paraphrase(scene, rng)))
-    if rng.random() < texts:
+    if rng.random() < mix.texts:
         turns.append(narration_turn([scene, other][: int(rng.integers(1, 3))], rng))
     return turns
 
 
+def verdict(scene: Scene, times: list[float], rng: np.random.Generator) -> Turn:
+    """Whether a caption fits, as often right as wrong in one slot."""
+    if rng.random() < 0.5:
+        return judge_turn(scene, times, [], paraphrase(scene, rng))
+    slot = pick(rng, (*SLOTS, "motion"))
+    return judge_turn(scene, times, [slot], paraphrase(altered(scene, slot, rng), rng))
+
+
 def batch_of(
-    data: Data, packer: Packer, size: int, rng: np.random.Generator, texts: float
+    data: Data, packer: Packer, size: int, rng: np.random.Generator, mix: Mix
 ) -> tuple[Tensor, Packed, tuple[Tensor, Tensor, Tensor]]:
     """Frames [4 n, ...], packed questions, and the targets of seeing."""
     frames, asked, targets = [], [], []
@@ -119,7 +133,7 @@ def batch_of(
             target = (target[0].flip(0), target[1], target[2].flip(0))
         frames.append(disturbed(np.ascontiguousarray(pixels), rng))
         source, place = data.draw(rng)
-        asked.append(turns_for(scene, times, source.scenes[place], rng, texts))
+        asked.append(turns_for(scene, times, source.scenes[place], rng, mix))
         targets.append(target)
     cover, labels, places = (torch.cat(part) for part in zip(*targets, strict=True))
     return torch.cat(frames), packer(asked), (cover, labels, places)
@@ -160,7 +174,7 @@ def train_eyes(
 
 def train_all(
     trainee: Trainee, packer: Packer, data: Data, name: str, rate: float, steps: int, seed: int,
-    texts: float, work: Path, *, frozen: bool,
+    mix: Mix, work: Path, *, frozen: bool,
 ) -> None:  # fmt: skip
     """Replies and seeing together. `frozen` leaves the blocks of the eyes as they are, which takes
     a third off the cost of a step.
@@ -170,7 +184,7 @@ def train_all(
         part.requires_grad_(not frozen)
     progress = Progress(name, [trainee], rate, steps, seed, work)
     for rng in progress.steps_left():
-        frames, packed, targets = batch_of(data, packer, 8, rng, texts)
+        frames, packed, targets = batch_of(data, packer, 8, rng, mix)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, merged = trainee.loss(frames, packed)
         seeing, shown = trainee.seeing_loss(merged, *targets)

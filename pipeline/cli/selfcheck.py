@@ -31,7 +31,7 @@ def selfcheck(
     ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", metavar="RECIPE", help="The recipe to measure.")
-    ] = "core/footage",
+    ] = "core/selfcheck",
     set: Sets = None,
     engine: EngineName = "ray",
     misses: Annotated[

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from clipmill.pipeline.selfcheck.figures import Case, Figure, share
 from clipmill.schemas.records import Segment
+from clipmill.stages.compose.altered import SLOTS
 from clipmill.stages.compose.truth import SceneTruth
 from clipmill.stages.compose.world import COLOURS, SHAPES, SIZES
 
-SLOTS = ("object", "colour", "motion", "background")
+CHANCE = 1 / 8
 
 _THING = re.compile(
     rf"\b(?:(?:{'|'.join(SIZES)}) )?(?:({'|'.join(COLOURS)}) )?({'|'.join(SHAPES)})\b"
@@ -73,8 +74,11 @@ class Told:
 
 
 def captions(cases: list[Case], role: str = "caption") -> list[Figure]:
-    """Share of scenes whose caption of `role` has each slot right, and all of them."""
-    judged = [(case, scene, shot) for case in cases for scene, shot in case.scenes()]
+    """Share of scenes whose caption of `role` has each slot right, and all of them.
+
+    Under a moving camera it is a matter of taste what moves: those scenes are left out.
+    """
+    judged = [pair for case in cases for pair in _under_still_camera(case)]
     names = [f"{slot} right" for slot in (*SLOTS, "all four")]
     stage = "caption_clip"
     if not any(shot.texts_of(role) for case in cases for shot in case.shots):
@@ -106,6 +110,24 @@ def captions(cases: list[Case], role: str = "caption") -> list[Figure]:
     return figures
 
 
+def from_noise(cases: list[Case], role: str = "caption") -> list[Figure]:
+    """Share of slots told right of clips whose pixels are scrambled: what guessing achieves."""
+    read = [
+        (true_slots(scene), slots_of(_last(shot, role)))
+        for case in cases
+        for scene, shot in case.scenes()
+        if shot is not None and shot.texts_of(role)
+    ]
+    name = "slots right, pixels scrambled"
+    if not read:
+        return [Figure("caption_clip", name, None, note="not in this recipe")]
+    right = sum(told[slot] == true[slot] for true, told in read for slot in SLOTS)
+    count = len(SLOTS) * len(read)
+    # Every slot has eight values; the bar is chance and twice what so few guesses scatter.
+    bar = CHANCE + 2 * (CHANCE * (1 - CHANCE) / count) ** 0.5
+    return [Figure("caption_clip", name, right / count, count, bar=bar, lower=True)]
+
+
 def told(cases: list[Case], role: str = "caption", most: int = 20) -> list[Told]:
     """Captions beside their truth, in order."""
     return [
@@ -114,6 +136,10 @@ def told(cases: list[Case], role: str = "caption", most: int = 20) -> list[Told]
         for scene, shot in case.scenes()
         if shot is not None and shot.texts_of(role)
     ][:most]
+
+
+def _under_still_camera(case: Case) -> list[tuple[Case, SceneTruth, Segment | None]]:
+    return [(case, scene, shot) for scene, shot in case.scenes() if scene.camera == "static"]
 
 
 def _last(shot: Segment, role: str) -> str:

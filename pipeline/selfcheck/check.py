@@ -11,20 +11,24 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from clipmill.pipeline.engine.events import Event, Summary
 from clipmill.pipeline.engine.run import Listener, run
 from clipmill.pipeline.output.decide import read_verdicts
 from clipmill.pipeline.output.tables import read_videos
 from clipmill.pipeline.recipe.recipe import Recipe
-from clipmill.pipeline.selfcheck.captions import Told, captions, told
+from clipmill.pipeline.selfcheck.alignment import alignment
+from clipmill.pipeline.selfcheck.captions import Told, captions, from_noise, told
 from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
 from clipmill.pipeline.selfcheck.looks import describe_clip, read_ocr
+from clipmill.pipeline.selfcheck.narration import narration
 from clipmill.pipeline.selfcheck.planted import planted
-from clipmill.pipeline.selfcheck.questions import template_qa
+from clipmill.pipeline.selfcheck.questions import questions
 from clipmill.pipeline.selfcheck.records import packed_records, schema_validity
 from clipmill.pipeline.selfcheck.speech import assign_speech, transcribe
 from clipmill.pipeline.store.store import Store
@@ -32,11 +36,16 @@ from clipmill.schemas.errors import InputError
 from clipmill.stages.caption.caption_clip import CaptionClip
 from clipmill.stages.caption.given_caption import GivenCaption
 from clipmill.stages.compose.render_synthetic import Settings, render
+from clipmill.stages.compose.scenes import Variant, WrongCaption
 from clipmill.stages.compose.truth import Truth
+from clipmill.stages.score.judge import Judge
 from clipmill.stages.score.score_alignment import ScoreAlignment
 
 SEED = 314_159
 """Seed of the held-out scenes."""
+SCRAMBLED: Variant = "scrambled"
+PLANTED = 4
+"""Clips with a caption, for each film."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +62,56 @@ class Checked:
         return self.summary.ok and all(figure.met is not False for figure in self.figures)
 
 
-def footage(videos: int, seed: int = SEED) -> Settings:
-    """The videos to draw: more disturbances, gradual borders and words than in real footage.
+def footage(videos: int, seed: int = SEED) -> list[Settings]:
+    """The videos to draw: films with more disturbances, gradual borders and words than real ones,
+    and for each film `PLANTED` clips of one scene that come with a caption.
 
-    Every other one comes with a caption of another scene.
+    Every other one of these captions is wrong: another scene's, or in one slot. As many clips as
+    films have their pixels scrambled: nothing can be seen in them. Half as many films are narrated
+    at the wrong time.
     """
-    return Settings(
-        count=videos,
-        seed=seed,
-        min_scenes=2,
-        max_scenes=4,
-        gradual=0.3,
-        upsets=0.4,
-        words=0.4,
-        variants=("wrong_caption",),
+    films = Settings(
+        count=videos, seed=seed, min_scenes=2, max_scenes=4, gradual=0.3, upsets=0.4, words=0.4
+    )
+    clips = Settings(
+        count=PLANTED * videos,
+        seed=seed + 1,
+        min_scenes=1,
+        max_scenes=1,
+        min_seconds=2.0,
+        max_seconds=3.0,
+        narration=False,
+        upsets=0.0,
+        sounds=0.0,
+        moving_camera=0.0,
+        variants=tuple(get_args(WrongCaption)),
         variant_share=0.5,
     )
+    noise = clips.model_copy(
+        update={"seed": seed + 2, "count": videos, "variants": (SCRAMBLED,), "variant_share": 1.0}
+    )
+    late = films.model_copy(
+        update={
+            "seed": seed + 3,
+            "count": (videos + 1) // 2,
+            "min_scenes": 3,
+            "max_scenes": 4,
+            "min_seconds": 4.0,
+            "min_lag": -5.0,
+            "max_lag": 5.0,
+            "fillers": 0.4,
+            "gradual": 0.0,
+            "upsets": 0.0,
+            "moving_camera": 0.0,
+        }
+    )
+    return [films, clips, noise, late]
 
 
 def selfcheck(
     recipe: Recipe,
     folder: Path,
-    settings: Settings,
+    settings: Sequence[Settings],
     *,
     engine: str = "ray",
     address: str | None = None,
@@ -89,7 +126,7 @@ def selfcheck(
     """
     tell = on_event or (lambda event: None)
     if not _drawn(folder, settings):
-        tell(Event("inputs", f"drawing {settings.count} videos"))
+        tell(Event("inputs", f"drawing {sum(plan.count for plan in settings)} videos"))
         _draw(folder, settings)
     summary = run(
         recipe,
@@ -103,19 +140,27 @@ def selfcheck(
     cases = read_cases(store, folder / "truth", recipe.pack.layer)
     captioned = [e.stage.settings.role for e in recipe.stages if isinstance(e.stage, CaptionClip)]
     role = captioned[0] if captioned else "caption"
-    return Checked(summary, measure(cases, store, role, _given_score(recipe)), told(cases, role))
+    figures = measure(cases, store, role, _judges_of_given(recipe))
+    seen = [case for case in cases if case.truth.variant != SCRAMBLED]
+    figures += alignment(seen, _scorer(recipe))
+    return Checked(summary, figures, told(cases, role))
 
 
 def measure(
-    cases: list[Case], store: Store, caption_role: str = "caption", given_score: str = ""
+    cases: list[Case],
+    store: Store,
+    caption_role: str = "caption",
+    given_scores: Sequence[str] = (),
 ) -> list[Figure]:
-    """Every figure of an output, in the order of the stages.
+    """Every figure that an output alone decides, in the order of the stages.
 
-    `given_score` names the score of captions that came with the videos, where there is one.
+    `given_scores` names the scores of captions that came with the videos, where there are any.
     """
     verdicts = read_verdicts(store)
     rows = verdicts.table.to_pylist() if verdicts else []
     reasons = {(row["video"], row["segment"]): row["reason"] for row in rows}
+    scrambled = [case for case in cases if case.truth.variant == SCRAMBLED]
+    cases = [case for case in cases if case.truth.variant != SCRAMBLED]
     return [
         *split(cases),
         found_scenes(cases),
@@ -124,8 +169,10 @@ def measure(
         *describe_clip(cases),
         *read_ocr(cases),
         *captions(cases, caption_role),
-        *template_qa(cases),
-        *planted(cases, reasons, given_score),
+        *from_noise(scrambled, caption_role),
+        *narration(cases),
+        *questions(cases),
+        *planted(cases, reasons, given_scores),
         schema_validity(packed_records(store)),
     ]
 
@@ -140,11 +187,17 @@ def read_cases(store: Store, truths: Path, layer: str) -> list[Case]:
     ]
 
 
-def _given_score(recipe: Recipe) -> str:
-    """Name of the first score of given captions; empty where the recipe has none."""
+def _scorer(recipe: Recipe) -> ScoreAlignment | None:
+    """The first stage that scores texts against stored vectors."""
+    scorers = [e.stage for e in recipe.stages if isinstance(e.stage, ScoreAlignment)]
+    return next((stage for stage in scorers if stage.settings.embedding), None)
+
+
+def _judges_of_given(recipe: Recipe) -> list[str]:
+    """Names of the scores of given captions; none where the recipe has none."""
     roles = {e.stage.settings.role for e in recipe.stages if isinstance(e.stage, GivenCaption)}
-    scorers = [e.stage.settings for e in recipe.stages if isinstance(e.stage, ScoreAlignment)]
-    return next((settings.name for settings in scorers if settings.role in roles), "")
+    judges = [e.stage for e in recipe.stages if isinstance(e.stage, ScoreAlignment | Judge)]
+    return [stage.settings.name for stage in judges if stage.settings.role in roles]
 
 
 def _source(recipe: Recipe, folder: Path) -> str:
@@ -155,7 +208,7 @@ def _source(recipe: Recipe, folder: Path) -> str:
     if column is None:
         return str(folder / "footage")
     rows = [
-        {"path": f"{path.stem}.mp4", column: Truth.load(path).given_caption}
+        {"path": f"{path.stem}.mp4", column: _given(Truth.load(path))}
         for path in sorted((folder / "truth").glob("*.json"))
     ]
     manifest = folder / "footage" / "given.jsonl"
@@ -164,14 +217,20 @@ def _source(recipe: Recipe, folder: Path) -> str:
     return str(manifest)
 
 
-def _drawn(folder: Path, settings: Settings) -> bool:
+def _given(truth: Truth) -> str:
+    """The caption that comes with a video; that of a film would be of one of its scenes only."""
+    alone = len(truth.scenes) == 1 and truth.variant != SCRAMBLED
+    return truth.given_caption if alone else ""
+
+
+def _drawn(folder: Path, settings: Sequence[Settings]) -> bool:
     """Whether the videos lie there already; refuses a folder that holds others."""
     plan = folder / "drawn.json"
     if not plan.is_file():
         if (folder / "out").exists() or (folder / "footage").exists():
             raise _another(folder)
         return False
-    if json.loads(plan.read_text(encoding="utf-8")) != json.loads(settings.model_dump_json()):
+    if plan.read_text(encoding="utf-8") != _told(settings):
         raise _another(folder)
     return True
 
@@ -184,15 +243,20 @@ def _another(folder: Path) -> InputError:
     )
 
 
-def _draw(folder: Path, settings: Settings) -> None:
+def _draw(folder: Path, settings: Sequence[Settings]) -> None:
     """Media to `footage`, truth to `truth`, both under names from the seed that say nothing."""
     studio = folder / "studio"
-    names = random.Random(settings.seed)
     for sub in ("footage", "truth"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
-    for video in render(settings, studio, studio / "truth"):
-        name = f"{names.getrandbits(48):012x}"
-        shutil.copyfile(video.path, folder / "footage" / f"{name}.mp4")
-        shutil.copyfile(video.truth_path, folder / "truth" / f"{name}.json")
+    for plan in settings:
+        names = random.Random(plan.seed)
+        for video in render(plan, studio, studio / "truth"):
+            name = f"{names.getrandbits(48):012x}"
+            shutil.copyfile(video.path, folder / "footage" / f"{name}.mp4")
+            shutil.copyfile(video.truth_path, folder / "truth" / f"{name}.json")
     shutil.rmtree(studio)
-    (folder / "drawn.json").write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+    (folder / "drawn.json").write_text(_told(settings), encoding="utf-8")
+
+
+def _told(settings: Sequence[Settings]) -> str:
+    return json.dumps([plan.model_dump(mode="json") for plan in settings], indent=1)

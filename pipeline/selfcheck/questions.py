@@ -60,42 +60,47 @@ class _Asked:
         ]
 
 
-def template_qa(cases: list[Case]) -> list[Figure]:
-    """Share of decided answers that are right, and the median overlap of the evidence."""
-    right = decided = asked = 0
-    overlaps: list[float] = []
-    misses: list[Miss] = []
-    loose: list[Miss] = []
+def questions(cases: list[Case]) -> list[Figure]:
+    """Share of decided answers that are right, and the median overlap of the evidence, for each
+    stage that asked.
+    """
+    asked: dict[str, list[tuple[Case, Segment, Sample]]] = {}
     for case in cases:
         for shot in case.shots:
             for sample in shot.samples:
-                if sample.kind != "qa":
-                    continue
-                asked += 1
-                question = _about(case, shot, sample)
-                verdict = judged(question) if question else None
-                if question is None or verdict is None:
-                    continue
-                decided += 1
-                right += verdict
-                where = shot.span.start_s
-                if not verdict:
-                    misses.append(
-                        case.miss(where, f"{sample.question} - {sample.answer!r} is wrong")
-                    )
-                overlap = evidence_iou(question)
-                overlaps.append(overlap)
-                if overlap < 0.9:
-                    loose.append(
-                        case.miss(where, f"{sample.question} - evidence overlaps {overlap:.2f}")
-                    )
-    note = "not in this recipe" if not asked else f"{decided} of {asked} questions are decided"
-    answers = share("template_qa", "answers right", right, decided, None, 0.9, misses, note)
+                if sample.kind == "qa":
+                    asked.setdefault(sample.author.stage, []).append((case, shot, sample))
+    if not asked:
+        return _of_stage("qa", [])
+    return [figure for stage in sorted(asked) for figure in _of_stage(stage, asked[stage])]
+
+
+def _of_stage(stage: str, asked: list[tuple[Case, Segment, Sample]]) -> list[Figure]:
+    right = decided = 0
+    overlaps: list[float] = []
+    misses: list[Miss] = []
+    loose: list[Miss] = []
+    for case, shot, sample in asked:
+        question = _about(case, shot, sample)
+        verdict = judged(question) if question else None
+        if question is None or verdict is None:
+            continue
+        decided += 1
+        right += verdict
+        where = shot.span.start_s
+        if not verdict:
+            misses.append(case.miss(where, f"{sample.question} - {sample.answer!r} is wrong"))
+        overlap = evidence_iou(question)
+        overlaps.append(overlap)
+        if overlap < 0.9:
+            loose.append(case.miss(where, f"{sample.question} - evidence overlaps {overlap:.2f}"))
+    count = len(asked)
+    note = f"{decided} of {count} questions are decided" if asked else "not in this recipe"
     middle = median(overlaps) if overlaps else None
     return [
-        answers,
+        share(stage, "answers right", right, decided, None, 0.9, misses, note),
         Figure(
-            "template_qa",
+            stage,
             "evidence, median overlap",
             middle,
             len(overlaps),

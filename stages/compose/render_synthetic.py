@@ -16,7 +16,7 @@ import numpy as np
 
 from clipmill.stages.compose.altered import wrong_captions
 from clipmill.stages.compose.paint import Box, Picture, ScenePainter, overlay, text_patch
-from clipmill.stages.compose.scenes import WRONG_SLOTS, Settings, Variant, plan
+from clipmill.stages.compose.scenes import Settings, Variant, plan
 from clipmill.stages.compose.soundtrack import mix, sound_event
 from clipmill.stages.compose.speech import RATE, say
 from clipmill.stages.compose.truth import (
@@ -84,7 +84,7 @@ def render(
         crf = settings.crf + 8 if job.variant == "duplicate" else settings.crf
         write_video(
             path,
-            (_dressed(picture, job, crop) for picture in pictures(board)),
+            (_dressed(picture, job, crop, at) for at, picture in enumerate(pictures(board))),
             board.fps,
             soundtrack(board, rng),
             RATE,
@@ -257,9 +257,10 @@ def _resized(board: Storyboard, width: int, height: int) -> Storyboard:
 def _given(job: _Job, truth: Truth, settings: Settings, rng: np.random.Generator) -> str:
     """The caption that comes with a video: true of its first scene, unless that is the defect."""
     first = job.board.scenes[0]
-    if job.variant in WRONG_SLOTS:
-        return truth.scenes[0].wrong[WRONG_SLOTS[job.variant]]
-    if job.variant != "wrong_caption":
+    kind = job.variant.removeprefix("wrong_")
+    if kind in truth.scenes[0].wrong:
+        return truth.scenes[0].wrong[kind]
+    if kind != "caption":
         return captions(first).brief[0]
     other = plan(settings, "clean", rng).scenes[0]
     while {other.things[0].colour, other.backdrop} & {
@@ -270,7 +271,7 @@ def _given(job: _Job, truth: Truth, settings: Settings, rng: np.random.Generator
     return captions(other).brief[0]
 
 
-def _dressed(picture: Picture, job: _Job, crop: float) -> Picture:
+def _dressed(picture: Picture, job: _Job, crop: float, at: int) -> Picture:
     """What is done to a finished picture: watermark, screens full of text, a duplicate's crop."""
     import cv2
 
@@ -281,6 +282,9 @@ def _dressed(picture: Picture, job: _Job, crop: float) -> Picture:
         for row in range(5):
             text = "  ".join(WORDS[row * 3 : row * 3 + 3])
             overlay(picture, text_patch(text, max(12, height // 12)), (0.5, 0.1 + row * 0.18))
+    if job.variant == "scrambled":  # every byte elsewhere, and elsewhere again in the next frame
+        order = np.random.default_rng([at, zlib.crc32(job.name.encode())])
+        picture = order.permutation(picture.ravel()).reshape(picture.shape)
     if crop:
         x, y = round(width * crop), round(height * crop)
         inner = picture[y : height - y, x : width - x]

@@ -42,31 +42,25 @@ from clipmill.stages.stage import StageSettings
 
 T = TypeVar("T")
 
-Variant = Literal[
-    "clean",
-    "static",
-    "duplicate",
-    "watermark",
-    "wrong_aspect",
-    "low_resolution",
-    "text_heavy",
-    "two_scenes",
-    "too_fast",
-    "wrong_caption",
-    "wrong_object",
-    "wrong_colour",
-    "wrong_motion",
-    "wrong_background",
+WrongCaption = Literal[
+    "wrong_caption", "wrong_object", "wrong_colour", "wrong_motion", "wrong_background"
 ]
-
-WRONG_SLOTS: dict[Variant, str] = {
-    "wrong_object": "object",
-    "wrong_colour": "colour",
-    "wrong_motion": "motion",
-    "wrong_background": "background",
-}
-"""Defects of the caption that comes with a video: wrong in one slot. `wrong_caption` is another
-scene's altogether."""
+"""Defects of the caption that comes with a video: another scene's, or wrong in one slot."""
+Variant = (
+    Literal[
+        "clean",
+        "static",
+        "duplicate",
+        "watermark",
+        "wrong_aspect",
+        "low_resolution",
+        "text_heavy",
+        "two_scenes",
+        "too_fast",
+        "scrambled",
+    ]
+    | WrongCaption
+)
 
 LEAD = 0.3
 """Seconds from a scene's start to a sentence that has no lag."""

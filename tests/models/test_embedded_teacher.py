@@ -14,21 +14,12 @@ import numpy as np
 import pytest
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
-from clipmill.schemas.errors import ModelError
 from clipmill.schemas.records import Frame, Part, Segment, Video
 from clipmill.stages.caption.caption_clip import CaptionClip
 from clipmill.stages.models.embedded import embedded_folder
 from clipmill.stages.models.teacher import TeacherSettings
 
 pytestmark = pytest.mark.models
-
-
-@pytest.fixture(scope="module", autouse=True)
-def weights() -> None:
-    try:
-        embedded_folder("teacher")
-    except ModelError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +66,8 @@ def test_captions_come_from_the_pixels(evaluate: Any, exam: Any) -> None:
     assert all(shares[slot] <= 0.35 for slot in ("object", "colour", "motion", "background"))
 
 
-def test_the_judge_hears_a_wrong_motion(evaluate: Any, exam: Any) -> None:
-    assert exam.judged(evaluate.held_out_clips(30, seed=2), "motion") >= 0.8
-
-
-@pytest.mark.parametrize("kind", ["qa", "narration"])
-def test_text_alone_is_rewritten_to_the_letter(evaluate: Any, exam: Any, kind: str) -> None:
-    assert exam.texts(evaluate.held_out_clips(30, seed=2), kind) >= 0.8
+def test_questions_about_a_caption_are_right_to_the_letter(evaluate: Any, exam: Any) -> None:
+    assert exam.texts(evaluate.held_out_clips(30, seed=2), "qa") >= 0.9
 
 
 def _part(clips: list[Any]) -> Part:

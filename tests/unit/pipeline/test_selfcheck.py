@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipmill.pipeline.selfcheck.captions import captions, slots_of, true_slots
+from clipmill.pipeline.selfcheck.alignment import area
+from clipmill.pipeline.selfcheck.captions import captions, from_noise, slots_of, true_slots
 from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
 from clipmill.pipeline.selfcheck.looks import describe_clip, main_colours, read_ocr
+from clipmill.pipeline.selfcheck.narration import narration
 from clipmill.pipeline.selfcheck.planted import planted
-from clipmill.pipeline.selfcheck.questions import template_qa
+from clipmill.pipeline.selfcheck.questions import questions
 from clipmill.pipeline.selfcheck.records import complaint, schema_validity
 from clipmill.pipeline.selfcheck.speech import align, assign_speech, distance, transcribe, words_of
 from clipmill.schemas.clocks import MILLISECONDS, Clock, Span
@@ -40,6 +42,14 @@ AUTHOR = Author("test")
 def truths() -> tuple[Truth, ...]:
     boards = [plan(PLAN, "clean", np.random.default_rng([1, number])) for number in range(12)]
     return tuple(tell(board, f"film{number}", 1) for number, board in enumerate(boards))
+
+
+def still(truth: Truth) -> Truth:
+    """The same under a camera that stands still: only such scenes' captions are judged."""
+    truth = copy.deepcopy(truth)
+    for scene in truth.scenes:
+        scene.camera = "static"
+    return truth
 
 
 def perfect(truth: Truth) -> Case:
@@ -168,7 +178,7 @@ def figures(given: list[Case]) -> Iterator[Figure]:
     yield from describe_clip(given)
     yield from read_ocr(given)
     yield from captions(given)
-    yield from template_qa(given)
+    yield from questions(given)
 
 
 def named(found: list[Figure] | Iterator[Figure], name: str) -> Figure:
@@ -293,7 +303,7 @@ def test_a_cut_flash_is_counted_once_and_named_with_its_time() -> None:
 
 
 def test_a_scene_in_two_pieces_has_no_shot_and_lowers_every_ceiling_behind() -> None:
-    case = perfect(truths()[0])
+    case = perfect(still(truths()[0]))
     first = case.shots[0]
     middle = (first.span.start + first.span.end) // 2
     tail = copy.deepcopy(first)
@@ -378,7 +388,7 @@ def test_a_caption_without_words_of_the_world_names_nothing(caption: str) -> Non
 
 
 def test_one_wrong_slot_is_one_miss() -> None:
-    case = perfect(truths()[0])
+    case = perfect(still(truths()[0]))
     scene, text = case.truth.scenes[0], case.shots[0].texts_of("caption")[0]
     other = "purple" if scene.things[0].colour != "purple" else "red"
     text.text = text.text.replace(
@@ -392,8 +402,28 @@ def test_one_wrong_slot_is_one_miss() -> None:
     assert named(found, "another").value == 1.0
 
 
+def test_captions_under_a_moving_camera_are_not_judged() -> None:
+    case = perfect(still(truths()[0]))
+    case.truth.scenes[0].camera = "pan_left"
+    case.shots[0].texts_of("caption")[0].text = "nothing of the kind"
+    assert named(captions([case]), "object").value == 1.0
+    assert named(captions([case]), "object").count == len(case.truth.scenes) - 1
+
+
+@pytest.mark.parametrize(("seen", "met"), [(True, False), (False, True)])
+def test_captions_of_noise_that_are_right_have_seen_something_else(seen: bool, met: bool) -> None:
+    cases = [perfect(still(truth)) for truth in truths()]
+    if not seen:  # everybody gets the same caption
+        text = cases[0].shots[0].texts_of("caption")[0].text
+        for case in cases:
+            for shot in case.shots:
+                shot.texts_of("caption")[0].text = text
+    (figure,) = from_noise(cases)
+    assert figure.met is met and figure.count == 4 * sum(len(c.truth.scenes) for c in cases)
+
+
 def test_swapped_captions_are_those_of_another_scene() -> None:
-    case = perfect(truths()[0])
+    case = perfect(still(truths()[0]))
     one, two = (shot.texts_of("caption")[0] for shot in case.shots[:2])
     one.text, two.text = two.text, one.text
     figure = named(captions([case]), "another")
@@ -423,8 +453,8 @@ def test_stages_that_did_not_run_are_said_to_be_missing_and_not_to_be_wrong() ->
         *describe_clip([case]),
         *read_ocr([case]),
         *captions([case]),
-        *template_qa([case]),
-        *planted([case], {}, "alignment"),
+        *questions([case]),
+        *planted([case], {}, ["alignment"]),
     ]
     assert {figure.value for figure in missing} == {None}
     assert {figure.met for figure in missing} == {None}
@@ -458,7 +488,7 @@ def ask(
     shot = case.shots[0]
     span = Span.of_seconds(*evidence) if evidence else shot.span
     shot.add_sample("qa", question, answer, AUTHOR, evidence=[span])
-    answers, overlap = template_qa([case])
+    answers, overlap = questions([case])
     return answers, overlap
 
 
@@ -550,18 +580,30 @@ def test_the_order_of_two_parts_needs_both_to_be_what_they_are_called() -> None:
             evidence=[one.span, two.span],
             labels={"scope": "neighbours"},
         )
-        assert template_qa([case])[0].value == right
-        assert template_qa([case])[1].value == 1.0
+        assert questions([case])[0].value == right
+        assert questions([case])[1].value == 1.0
+
+
+PLANTED = ("alignment", "judged")
 
 
 def test_planted_captions_count_where_the_filter_judged_them() -> None:
     given = []
     reasons: dict[tuple[str, str], str | None] = {}
-    wanted = {0: (True, "alignment < 0.2"), 1: (True, None), 2: (False, None)}
-    wanted |= {3: (False, "alignment < 0.2"), 4: (False, "motion < 0.002"), 5: (False, None)}
-    for number, (wrong, reason) in wanted.items():
-        truth = copy.deepcopy(truths()[number])
-        truth.variant = "wrong_caption" if wrong else "clean"
+    wanted: dict[int, tuple[str, str | None]] = {
+        0: ("wrong_caption", "alignment < 0.2"),
+        1: ("wrong_caption", None),
+        2: ("clean", None),
+        3: ("clean", "alignment < 0.2"),
+        4: ("clean", "motion < 0.002"),
+        5: ("clean", None),
+        6: ("wrong_motion", "judged < 1"),
+        7: ("wrong_colour", "motion < 0.002"),
+    }
+    for number, (variant, reason) in wanted.items():
+        truth = copy.deepcopy(truths()[number % 6])
+        truth.name = f"planted-{number}"
+        truth.variant = variant
         truth.given_caption = "a red circle moves up over green grass"
         case = perfect(truth)
         first = case.shots[0]
@@ -569,13 +611,14 @@ def test_planted_captions_count_where_the_filter_judged_them() -> None:
         first.scores["alignment"] = 0.1
         reasons[truth.name, first.id] = reason
         given.append(case)
-    dropped, kept = planted(given, reasons, "alignment")
-    assert [dropped.value, kept.value] == pytest.approx([0.5, 2 / 3])
-    assert [dropped.count, kept.count] == [2, 3]
+    other, slot, motion, kept = planted(given, reasons, PLANTED)
+    assert [other.value, motion.value, kept.value] == pytest.approx([0.5, 1.0, 2 / 3])
+    assert [other.count, slot.count, motion.count, kept.count] == [2, 0, 1, 3]
+    assert slot.value is None and slot.met is None
     for case in given:  # the truth turned round
         case.truth.variant = "clean" if case.truth.variant != "clean" else "wrong_caption"
-    dropped, kept = planted(given, reasons, "alignment")
-    assert [dropped.value, kept.value] == pytest.approx([1 / 3, 0.5])
+    other, _, motion, kept = planted(given, reasons, PLANTED)
+    assert [other.value, kept.value] == pytest.approx([1 / 3, 1 / 3])
 
 
 def record() -> dict[str, object]:
@@ -619,3 +662,50 @@ def test_textured_backdrops_alone_show_the_camera() -> None:
     plain = sum(scene.backdrop not in TEXTURED for case in given for scene in case.truth.scenes)
     total = sum(len(case.truth.scenes) for case in given)
     assert plain and named(describe_clip(given), "camera").count == total - plain
+
+
+def late(shift: float) -> Case:
+    """A film narrated 3 s late, with captions of it that start `shift` seconds off their scenes."""
+    truth = copy.deepcopy(truths()[0])
+    case = Case(Video(truth.name, f"{truth.name}.mp4"), truth)
+    for number, line in enumerate(line for line in truth.narration if line.scene is not None):
+        assert line.scene is not None
+        line.lag_s = 3.0
+        due = truth.scenes[line.scene].start_s
+        line.start_s, line.end_s = due + 3.0, due + 4.0
+        spoken = Segment(
+            f"sentences-{number}", "sentences", Span.of_seconds(line.start_s, line.end_s)
+        )
+        heard = spoken.add_text("asr", line.text, AUTHOR)
+        event = Segment(f"events-{number}", "events", spoken.span)
+        told = event.add_text("event", line.text, AUTHOR, sources=[f"{spoken.id}/{heard.id}"])
+        moved = Segment(
+            f"grounded-{number}", "grounded", Span.of_seconds(due + shift, due + shift + 1)
+        )
+        moved.add_text("event", line.text, AUTHOR, sources=[f"{event.id}/{told.id}"])
+        case.video.segments += [spoken, event, moved]
+    return case
+
+
+@pytest.mark.parametrize(("shift", "met"), [(0.5, True), (2.5, False)])
+def test_captions_from_late_narration_are_held_against_their_scenes(
+    shift: float, met: bool
+) -> None:
+    spoken, moved, ratio = narration([late(shift)])
+    assert spoken.value == pytest.approx(3.0, abs=0.01)
+    assert moved.value == pytest.approx(shift, abs=0.01)
+    assert ratio.value == pytest.approx(shift / 3, abs=0.01) and ratio.met is met
+
+
+def test_narration_in_time_has_nothing_to_move() -> None:
+    case = late(0.0)
+    for line in case.truth.narration:
+        line.lag_s = 0.2
+    assert all(figure.value is None for figure in narration([case]))
+
+
+def test_the_area_under_the_curve_is_how_often_right_beats_wrong() -> None:
+    right, wrong = np.array([0.9, 0.5, 0.5], np.float32), np.array([0.5, 0.1], np.float32)
+    pairs = [(r > w) + 0.5 * (r == w) for r in right for w in wrong]
+    assert area(right, wrong) == pytest.approx(sum(pairs) / len(pairs))
+    assert area(wrong, right) == pytest.approx(1 - sum(pairs) / len(pairs))
