@@ -124,7 +124,8 @@ def _pieces(
 ) -> Iterator[Piece]:
     for coded, packet in packets(container, probe, item.first, item.end, length_size):
         if coded.tick in wanted:
-            yield Piece(coded.tick, bytes(packet), coded.key)
+            # Readers begin at the last marked key frame before an edit, so only clean ones are.
+            yield Piece(coded.tick, bytes(packet), coded.clean)
 
 
 def _hide_after(path: Path, duration: int) -> None:
