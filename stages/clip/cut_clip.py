@@ -55,7 +55,7 @@ class Settings(StageSettings):
 class CutClip:
     """Cuts spans out of a source; see `cut`."""
 
-    version = 2
+    version = 3
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
