@@ -9,8 +9,12 @@ INSTALL = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --p
 demo: .venv/.demo
 	$(BIN)/clipmill demo demo
 
+# Tests that start a Ray, or kill whole runs at given moments, have the machine to themselves.
+ALONE := tests/ray tests/e2e
+
 test: check
-	$(BIN)/pytest --durations 15
+	$(BIN)/pytest -n 2 --dist loadfile --durations 15 $(ALONE:%=--ignore %)
+	$(BIN)/pytest --durations 15 $(ALONE)
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

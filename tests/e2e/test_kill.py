@@ -35,7 +35,13 @@ def start(footage: Path, out: Path, engine: str = "inline") -> subprocess.Popen[
         [*command, "--out", str(out), "--engine", engine],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
     )
+
+
+def _heed_interrupts() -> None:
+    """Tests that were started in the background of a shell inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
