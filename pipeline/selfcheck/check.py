@@ -143,7 +143,7 @@ def selfcheck(
     figures = measure(cases, store, role, _judges_of_given(recipe))
     seen = [case for case in cases if case.truth.variant != SCRAMBLED]
     figures += alignment(seen, _scorer(recipe))
-    return Checked(summary, figures, told(cases, role))
+    return Checked(summary, figures, told(seen, role))
 
 
 def measure(

@@ -45,8 +45,8 @@ def narration(cases: list[Case], layer: str = "grounded") -> list[Figure]:
         return [Figure(STAGE, name, None, note="not in this recipe") for name in names]
     count, before, after = len(moved), mean(spoken), mean(moved)
     return [
-        Figure(STAGE, names[0], before, count, unit="s", note=f"of {lines} sentences"),
-        Figure(STAGE, names[1], after, count, unit="s", misses=misses),
+        Figure(STAGE, names[0], before, count, 0.0, unit="seconds", note=f"of {lines} sentences"),
+        Figure(STAGE, names[1], after, count, 0.0, unit="seconds", misses=misses),
         Figure(STAGE, names[2], after / before, count, bar=0.5, lower=True),
     ]
 

@@ -692,7 +692,7 @@ def test_captions_from_late_narration_are_held_against_their_scenes(
     shift: float, met: bool
 ) -> None:
     spoken, moved, ratio = narration([late(shift)])
-    assert spoken.value == pytest.approx(3.0, abs=0.01)
+    assert spoken.value == pytest.approx(3.0, abs=0.01) and spoken.unit == "seconds"
     assert moved.value == pytest.approx(shift, abs=0.01)
     assert ratio.value == pytest.approx(shift / 3, abs=0.01) and ratio.met is met
 
