@@ -29,6 +29,7 @@ from tasks import (  # fmt: skip
     qa_turn,
 )
 
+from clipmill.pipeline.selfcheck.alignment import area
 from clipmill.stages.caption.caption_clip import caption_schema
 from clipmill.stages.compose.altered import SLOTS, altered
 from clipmill.stages.compose.paint import ScenePainter
@@ -242,13 +243,6 @@ def examine_encoder(model: str, count: int) -> dict[str, float]:
     )
     encoder.close()
     return figures
-
-
-def area(right: NDArray[np.float32], wrong: NDArray[np.float32]) -> float:
-    """Area under the ROC curve: how often a right pair scores above a wrong one."""
-    order = np.sort(wrong)
-    below = np.searchsorted(order, right, "left") + np.searchsorted(order, right, "right")
-    return float(below.mean() / (2 * len(wrong)))
 
 
 def _pooled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
