@@ -37,8 +37,9 @@ class Settings(AskSettings):
     role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
     """Role of the events' text."""
     prompt: PromptName = "timeline_cover.v1"
-    """Prompt by id (timeline_cover.v1: events that follow one another without a gap), or the path
-    of a .txt file with the same variables."""
+    """Prompt by id (timeline_cover.v1: events that follow one another without a gap;
+    timeline_clock.v1: the same, where frames have a clock), or the path of a .txt file with the
+    same variables."""
     frames: int = Field(default=32, ge=1)
     """At most so many frames a clip, spread over it."""
     context: tuple[Context, ...] = ()

@@ -121,10 +121,7 @@ class Narrator(Watcher):
         rng = dice(request.id, "times")
         low, high = self._window(request)
         borders = sorted(float(s + rng.normal(0, 2.5)) for s, _ in told[1:])
-        for n in range(len(borders)):  # no event is shorter than 0.7 s
-            least, most = low + 0.7 * (n + 1), high - 0.7 * (len(borders) - n)
-            borders[n] = min(max(borders[n], least, *(b + 0.7 for b in borders[:n][-1:])), most)
-        marks = [low, *borders, high]
+        marks = parted(borders, low, high)
         return [
             {"start": round(marks[n], 3), "end": round(marks[n + 1], 3), "text": told_as(event)}
             for n, (_, event) in enumerate(told)
@@ -148,6 +145,15 @@ class Narrator(Watcher):
             {"question": f"Over what is the {colour} {shape}?", "answer": backdrop}
             for colour, shape, backdrop in events_in(" ".join(quoted(request)))[:1]
         ]
+
+
+def parted(borders: Sequence[float], low: float, high: float) -> list[float]:
+    """Borders with the ends of their clip, moved so that no event is shorter than 0.7 s."""
+    moved = list(borders)
+    for n in range(len(moved)):
+        least, most = low + 0.7 * (n + 1), high - 0.7 * (len(moved) - n)
+        moved[n] = min(max(moved[n], least, *(b + 0.7 for b in moved[:n][-1:])), most)
+    return [low, *moved, high]
 
 
 def anything(rng: np.random.Generator) -> Event:

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from narrator import Localiser, Narrator, part_at
+from narrator import Localiser, Narrator
 from watcher import event_of, events_in
 
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.caption import caption_clip
 from clipmill.stages.caption.caption_clip import CaptionClip
 from clipmill.stages.compose.truth import Truth
-from clipmill.stages.frames.sample_frames import SampleFrames
-from clipmill.stages.frames.sample_frames import Settings as Frames
 from clipmill.stages.ground.agree_spans import AgreeSpans
 from clipmill.stages.ground.agree_spans import Settings as Agree
 from clipmill.stages.ground.ground_text import GroundText
@@ -29,21 +27,9 @@ from clipmill.stages.models import encoder_stage, teacher_stage
 from clipmill.stages.models.encoder import EncoderSettings
 from clipmill.stages.rewrite.extract_structure import ExtractStructure
 from clipmill.stages.rewrite.extract_structure import Settings as Structure
-from clipmill.stages.split.split_uniform import Settings as Windows
-from clipmill.stages.split.split_uniform import SplitUniform
 from clipmill.stages.stage import Stage
 
 LEAST = 0.5  # the agreement that the recipe asks for
-
-
-@pytest.fixture(scope="module")
-def sampled(videos: list[tuple[Path, Truth]]) -> list[Part]:
-    parts = []
-    for path, _ in videos:
-        part = SplitUniform(Windows(window_s=600, layer="clips")).process(part_at(path))
-        frames = Frames(layer="clips", policy="fps", fps=2, count=200, max_side=112)
-        parts.append(SampleFrames(frames).process(part))
-    return parts
 
 
 def ground(model: str, into: str, name: str) -> Stage[Any]:
@@ -82,9 +68,10 @@ def run(
     sampled: Sequence[Part],
     videos: Sequence[tuple[Path, Truth]],
     monkeypatch: pytest.MonkeyPatch,
+    teacher: Narrator | None = None,
 ) -> list[Part]:
-    teacher = Narrator([truth for _, truth in videos], flat=True, invents=0.15)
-    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: teacher)
+    model = teacher or Narrator([truth for _, truth in videos], flat=True, invents=0.15)
+    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: model)
     monkeypatch.setattr(encoder_stage, "open_encoder", Localiser)
     parts = []
     for stage in stages:

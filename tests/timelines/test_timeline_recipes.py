@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock_reader import read_clock
 from narrated import Eye
 from narrator import Localiser, Narrator
 from shards import here, packed, table_is_current
-from watcher import event_of, events_in
+from watcher import event_of, events_in, times_of
 
 from clipmill.pipeline.engine.run import run
 from clipmill.pipeline.output.tables import read_videos
@@ -160,6 +161,10 @@ def test_arc_hunyuan_tells_the_teacher_what_is_said_and_packs_all_levels(
         name = clip["video"]["id"]
         watched = next(p for i, p in asked.items() if i.startswith(name) and i.endswith("/events"))
         assert f'"asr: {SAID}' in watched
+        [seen] = [r for r in teacher.asked if r.id.startswith(name) and r.id.endswith("/events")]
+        assert [read_clock(picture) for picture in seen.images] == [
+            f"00:{int(s) // 60:02d}:{int(s) % 60:02d}" for s in times_of(seen)
+        ]
         levels = json.loads(clip["said"])
         assert set(levels["texts"]) == {"summary", "intent"}
         summary = levels["texts"]["summary"][0]
