@@ -34,6 +34,10 @@ R = TypeVar("R")
 OBJECT_STORE_BYTES = 1 << 30
 """What parcels in flight may occupy on one machine; back-pressure holds the readers beyond it."""
 
+BLOCKS = 10_000
+"""Most blocks of inputs. Ray makes each before anything starts, at two milliseconds and seven
+kilobytes; of more inputs than this, neighbours wait in one block and still leave it one by one."""
+
 
 class RayEngine:
     """A connection to Ray: a private one on this machine, or a cluster's at `address`.
@@ -81,7 +85,7 @@ class RayEngine:
         book: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Book).remote()
         dataset = ray.data.from_items(
             [{"parcel": parcel.to_bytes()} for parcel in parcels],
-            override_num_blocks=len(parcels),
+            override_num_blocks=min(len(parcels), BLOCKS),
         )
         for number, options in enumerate(placements(job.plan, self.resources())):
             dataset = dataset.flat_map(_Actor, fn_constructor_args=(job, number, book), **options)
@@ -95,7 +99,7 @@ class RayEngine:
             return
         self._start()
         _configure()
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), BLOCKS))
         cpus = min(1.0, self.resources().get("CPU", 1.0) / 2)
         for row in dataset.map(
             lambda row: {"out": [function(row["item"])]}, num_cpus=cpus

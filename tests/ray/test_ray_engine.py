@@ -12,6 +12,7 @@ import pytest
 import ray
 from ray._private.internal_api import node_stats
 
+from clipmill.pipeline.engine import ray_engine
 from clipmill.pipeline.engine.ledger import Ledger
 from clipmill.pipeline.engine.parcel import Lap
 from clipmill.pipeline.engine.ray_engine import OBJECT_STORE_BYTES, RayEngine, placements
@@ -83,7 +84,10 @@ def videos(folder: Path, count: int, **breaks: str) -> list[Video]:
     return found
 
 
-def test_a_crash_and_a_hang_cost_one_video_each(engine: RayEngine, tmp_path: Path) -> None:
+def test_a_crash_and_a_hang_cost_one_video_each(
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "BLOCKS", 2)  # three inputs share the block of each
     plan = chain(*standard(pieces=2), entry(Crash(StageSettings())), max_segments=64)
     store = Store.open(tmp_path / "out")
     inputs = videos(tmp_path / "media", 6, v001="segfault", v003="hang")
@@ -109,6 +113,7 @@ def test_500_videos_stream_through_in_little_memory(engine: RayEngine, tmp_path:
     inputs = videos(tmp_path / "media", 500)
     used = [0]
     over = threading.Event()
+    engine.resources()  # starts Ray, which the watcher asks
     watcher = threading.Thread(target=_watch, args=(used, over))
     watcher.start()
     job = Job(plan, Store.open(tmp_path / "out"))
