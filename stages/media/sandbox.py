@@ -4,7 +4,8 @@ C decoders crash, hang and eat memory on hostile input, and Python can neither c
 that; Ray would retry such a row for ever. So decoding runs in one persistent child per process:
 started once (about 0.3 s), reused (about 0.2 ms a call), killed with its whole process group when
 it passes its wall clock, and started again for the next call. Results travel as pickles through a
-pipe, so functions should return small things; `stream` hands over a generator's items one by one.
+pipe, so functions should return small things; `stream` hands over a generator's items one by one,
+out of a second child that is kept in the same way.
 
 The child dies with its parent (PR_SET_PDEATHSIG). That signal fires when the *thread* that made
 the child ends, hence a keeper thread that does nothing but start children.
@@ -33,9 +34,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _HEADER = struct.Struct("<cQ")
-_lock = threading.Lock()
-_keeper = ThreadPoolExecutor(1, thread_name_prefix="clipmill-sandbox")
+_lock = threading.Lock()  # held for as long as a call lasts
+_starting = threading.RLock()  # of a child; the spare one is handed over under it
 _child: _Child | None = None
+_spare: _Child | None = None  # its stream has ended, and it waits for the next one
 
 
 def call(
@@ -70,10 +72,10 @@ def stream(
 ) -> Iterator[R]:
     """Items of a generator function that runs in the child; `timeout_s` bounds each item.
 
-    A stream has a child of its own, so calls can be made while it is read; the child ends with the
-    iterator, early or late.
+    A stream has a child to itself, so calls can be made while it is read. A child whose stream has
+    come to its end serves the next stream; that of a stream left early is killed.
     """
-    child = _keeper.submit(_Child).result()
+    child = _taken()
     try:
         child.send(function, args, kwargs, memory_gb)
         while True:
@@ -83,17 +85,25 @@ def stream(
                 return
             yield pickle.loads(payload)
     finally:
-        child.kill()
+        _kept(child)
 
 
 def close() -> None:
-    """End this process's child, if there is one."""
-    with _lock:
-        if _child is not None:
-            _child.kill()
+    """End this process's children, if there are any."""
+    with _lock, _starting:
+        for child in (_child, _spare):
+            if child is not None:
+                child.kill()
 
 
 atexit.register(close)
+
+
+def _new_keeper() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="clipmill-sandbox")
+
+
+_keeper, _keeper_of = _new_keeper(), os.getpid()
 
 
 class _Child:
@@ -191,14 +201,40 @@ class _Child:
 
 
 def _running() -> _Child:
-    global _child, _keeper
+    global _child
     if _child is None or not _child.usable:
-        if _child is not None and _child.owner == os.getpid():
-            _child.kill()
-        elif _child is not None:  # we are a fork: neither child nor keeper thread are ours
-            _keeper = ThreadPoolExecutor(1, thread_name_prefix="clipmill-sandbox")
-        _child = _keeper.submit(_Child).result()
+        stale, _child = _child, None
+        _child = _started(stale)
     return _child
+
+
+def _taken() -> _Child:
+    """The child that the last stream left, or a new one."""
+    global _spare
+    with _starting:
+        child, _spare = _spare, None
+        return child if child is not None and child.usable else _started(child)
+
+
+def _kept(child: _Child) -> None:
+    """Keep a child whose stream has ended; one is enough, for streams mostly follow one another."""
+    global _spare
+    with _starting:
+        if _spare is None and child.usable:
+            _spare = child
+        else:
+            child.kill()
+
+
+def _started(stale: _Child | None) -> _Child:
+    """A new child in place of one that can no longer be used."""
+    global _keeper, _keeper_of
+    if stale is not None:
+        stale.kill()  # nothing, where it is another process's
+    with _starting:
+        if _keeper_of != os.getpid():  # we are a fork, without the thread that starts children
+            _keeper, _keeper_of = _new_keeper(), os.getpid()
+        return _keeper.submit(_Child).result()
 
 
 def _value(reply: tuple[bytes, bytes]) -> Any:

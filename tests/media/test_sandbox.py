@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -133,11 +135,50 @@ def test_a_stream_hands_over_every_item_in_order() -> None:
     assert list(sandbox.stream(count_to, 500, timeout_s=20)) == list(range(500))
 
 
+def process_ids(count: int) -> Iterator[int]:
+    for _ in range(count):
+        yield os.getpid()
+
+
+def test_streams_that_follow_one_another_share_a_child_and_others_do_not() -> None:
+    (first,), (second,) = (sandbox.stream(process_ids, 1, timeout_s=20) for _ in range(2))
+    assert first == second != sandbox.call(process_id, timeout_s=20)
+    pair = [sandbox.stream(process_ids, 2, timeout_s=20) for _ in range(2)]
+    ids = [next(items) for items in pair]
+    assert ids[0] != ids[1]
+    for items in pair:
+        assert len(list(items)) == 1
+
+
+def test_a_child_that_died_between_two_streams_is_replaced() -> None:
+    (left,) = sandbox.stream(process_ids, 1, timeout_s=20)
+    dying = psutil.Process(left)
+    dying.kill()
+    while dying.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    (other,) = sandbox.stream(process_ids, 1, timeout_s=20)
+    assert other != left
+
+
 def test_a_stream_that_crashes_keeps_what_it_gave() -> None:
     items = sandbox.stream(yield_then_crash, timeout_s=20)
     assert next(items) == 1
     with pytest.raises(DecoderLost, match="SIGSEGV"):
         next(items)
+
+
+def test_a_fork_has_children_of_its_own() -> None:
+    (ours,) = sandbox.stream(process_ids, 1, timeout_s=20)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as fork:
+        theirs = fork.submit(_streamed_id).result(timeout=20)
+    assert theirs != ours
+    (again,) = sandbox.stream(process_ids, 1, timeout_s=20)
+    assert again == ours
+
+
+def _streamed_id() -> int:
+    (found,) = sandbox.stream(process_ids, 1, timeout_s=20)
+    return found
 
 
 def test_leaving_a_stream_early_leaves_nothing_behind() -> None:
