@@ -52,11 +52,12 @@ def scan(
     fps: float | None = None,
     gray: bool = False,
     limits: Limits | None = None,
+    height: int | None = None,
 ) -> Iterator[tuple[int, Picture]]:
     """(tick on the picture's clock, pixels) of every frame that starts inside `span`.
 
     Pixels are (height, width, 3) RGB or, with `gray`, (height, width), uint8. `width` scales to
-    that display width. `fps` thins: the first frame at or after each multiple of 1/fps from the
+    that display width, with `height` to that size whatever the shape. `fps` thins: the first frame at or after each multiple of 1/fps from the
     span's start; frames left out cost no conversion.
     """
     clock = probe.picture.clock
@@ -70,7 +71,7 @@ def scan(
             if tick < due:
                 continue
             due += step * ((tick - due) // step + 1)
-        yield tick, to_array(frame, probe.picture, width, gray)
+        yield tick, to_array(frame, probe.picture, width, gray, height)
 
 
 def raw(
@@ -218,11 +219,17 @@ def _shown(
         yield tick, *held
 
 
-def to_array(frame: Any, picture: Stream, width: int | None = None, gray: bool = False) -> Picture:
+def to_array(
+    frame: Any,
+    picture: Stream,
+    width: int | None = None,
+    gray: bool = False,
+    height: int | None = None,
+) -> Picture:
     """A decoded frame as a viewer sees it, uint8: (height, width, 3) RGB or (height, width)."""
     shown_width, shown_height = display_size(picture)
     if width is not None:
-        shown_height = max(1, round(shown_height * width / shown_width))
+        shown_height = height or max(1, round(shown_height * width / shown_width))
         shown_width = width
     turned = picture.rotation in (90, 270)
     pixels: Picture = frame.reformat(

