@@ -48,6 +48,7 @@ class SampleFrames(Stage[Settings]):
 
     needs = frozenset({"probe", "segments:{layer}"})
     provides = frozenset({"frames"})
+    version = 2
 
     def process(self, part: Part) -> Part:
         settings = self.settings

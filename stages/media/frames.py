@@ -6,8 +6,9 @@ where the container has an index and gave every frame its own time, and is check
 decoded must not lie behind the wanted one. Otherwise the file is read from its start, which is slow
 and right.
 
-Pictures come out as a viewer sees them: mirrored, turned, and with square pixels (the width is
-stretched, the height kept).
+Pictures come out as a viewer sees them: mirrored, turned, with square pixels (the width is
+stretched, the height kept), and high dynamic range in the light of an ordinary screen; gray ones,
+which are only compared, keep the luma they were coded with.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from clipmill.schemas.errors import MediaError
 from clipmill.schemas.records import Frame, Probe, Stream
 from clipmill.stages.media.coded import Unclear, index, pick, shown
 from clipmill.stages.media.decode import Decoding, open_input
+from clipmill.stages.media.hdr import is_hdr, tone_mapped
 from clipmill.stages.media.limits import Limits
 
 Picture = NDArray[np.uint8]
@@ -57,8 +59,8 @@ def scan(
     """(tick on the picture's clock, pixels) of every frame that starts inside `span`.
 
     Pixels are (height, width, 3) RGB or, with `gray`, (height, width), uint8. `width` scales to
-    that display width, with `height` to that size whatever the shape. `fps` thins: the first frame at or after each multiple of 1/fps from the
-    span's start; frames left out cost no conversion.
+    that display width, with `height` to that size whatever the shape. `fps` thins: the first frame
+    at or after each multiple of 1/fps from the span's start; frames left out cost no conversion.
     """
     clock = probe.picture.clock
     first, end = _bounds(clock, span)
@@ -232,12 +234,17 @@ def to_array(
         shown_height = height or max(1, round(shown_height * width / shown_width))
         shown_width = width
     turned = picture.rotation in (90, 270)
-    pixels: Picture = frame.reformat(
-        width=shown_height if turned else shown_width,
-        height=shown_width if turned else shown_height,
-        format="gray" if gray else "rgb24",
-        interpolation="AREA" if shown_width < display_size(picture)[0] else "BICUBIC",
-    ).to_ndarray()
+    size = (shown_height, shown_width) if turned else (shown_width, shown_height)
+    pixels: Picture
+    if is_hdr(picture) and not gray:
+        pixels = tone_mapped(frame, picture, *size)
+    else:
+        pixels = frame.reformat(
+            *size,
+            format="gray" if gray else "rgb24",
+            interpolation="AREA" if shown_width < display_size(picture)[0] else "BICUBIC",
+            threads=1,  # more cost more, and other frames have use for the cores
+        ).to_ndarray()
     if picture.mirrored:
         pixels = pixels[:, ::-1]
     if picture.rotation:

