@@ -66,7 +66,8 @@ def displayed(light: Floats, peak: float) -> NDArray[np.uint8]:
     brightest = np.maximum(light.max(axis=-1, keepdims=True), np.float32(1e-6))
     shown = light * (_hable(brightest) / np.float32(_hable(peak)) / brightest)
     index = np.clip(shown * np.float32(65535) + np.float32(0.5), 0, 65535).astype(np.uint16)
-    return _display_code()[index]
+    codes: NDArray[np.uint8] = _display_code()[index]
+    return codes
 
 
 def peak_of(frame: Any) -> float:
