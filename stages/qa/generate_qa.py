@@ -15,9 +15,18 @@ from clipmill.schemas.records import Part, Segment
 from clipmill.stages.models.contract import mark_rejected
 from clipmill.stages.models.frame_choice import spread
 from clipmill.stages.models.teacher import Request
-from clipmill.stages.models.teacher_stage import AskSettings, PromptName, Question, TeacherStage
+from clipmill.stages.models.teacher_stage import (
+    AskSettings,
+    PromptName,
+    Question,
+    TeacherStage,
+    one_line,
+)
 from clipmill.stages.qa.facts import Fact, Facts, facts_of, token
 from clipmill.stages.qa.model_contract import Asked, complaint, qa_schema, within
+from clipmill.stages.rewrite.texts_within import texts_within
+
+TOLD_CHARS = 3000  # of each role's texts
 
 
 class Settings(AskSettings):
@@ -28,6 +37,11 @@ class Settings(AskSettings):
     first), or the path of a .txt file with the same variables."""
     facts: tuple[Fact, ...] = ("camera", "motion", "brightness", "colour")
     """What the model is told: labels of describe_clip, and the texts asr and ocr."""
+    told: tuple[str, ...] = ()
+    """Roles of texts that it is told as well, e.g. a caption that people wrote."""
+    told_layer: str = ""
+    """Layer of these texts: those of all segments within the clip, in time order. Empty: the clip's
+    own."""
     types: tuple[Asked, ...] = get_args(Asked)
     """Kinds of questions it may ask."""
     questions: int = Field(default=6, ge=1, le=50)
@@ -48,7 +62,10 @@ class GenerateQa(TeacherStage[Settings]):
 
     def reads(self) -> frozenset[str]:
         frames = {"frames"} if self.settings.frames else set()
-        return super().reads() | {token(fact) for fact in self.settings.facts} | frames
+        told = {f"texts:{role}" for role in self.settings.told}
+        if self.settings.told_layer:
+            told.add(f"segments:{self.settings.told_layer}")
+        return super().reads() | {token(fact) for fact in self.settings.facts} | frames | told
 
     async def process(self, part: Part) -> Part:
         settings = self.settings
@@ -88,7 +105,7 @@ class GenerateQa(TeacherStage[Settings]):
             times=", ".join(f"{f.clock.seconds(f.tick) - start:.2f}" for f in frames),
             language=settings.language,
             questions=settings.questions,
-            context=_told(facts),
+            context="\n".join(filter(None, [_told(facts), *self._texts(part, segment)])),
         )
         return self.request(
             f"{part.video.id}/{segment.id}/qa",
@@ -96,6 +113,15 @@ class GenerateQa(TeacherStage[Settings]):
             qa_schema(seconds, settings.questions, settings.types),
             [frame.jpeg for frame in frames],
         )
+
+    def _texts(self, part: Part, segment: Segment) -> list[str]:
+        """A line per role: what its texts say about the clip."""
+        lines = []
+        for role in self.settings.told:
+            said = texts_within(part.video, segment, role, self.settings.told_layer)
+            if text := one_line(" ".join(one.text for one in said), TOLD_CHARS):
+                lines.append(f"{role}: {text}")
+        return lines
 
 
 def _told(facts: Facts) -> str:
