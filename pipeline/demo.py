@@ -27,4 +27,4 @@ def demo(folder: Path, on_event: Listener | None = None) -> tuple[Summary, str]:
         render(FILMS, footage, folder / "truth")
     recipe = load_recipe("core/footage")
     summary = run(recipe, str(footage), str(out), on_event=on_event)
-    return summary, write_report(Store.open(out), summary, recipe.name)
+    return summary, write_report(Store.open(out))

@@ -1,4 +1,4 @@
-"""Commands that look at an output: stats, explain, verify."""
+"""Commands that look at an output: stats, report, explain, verify."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     app.command()(stats)
+    app.command()(report)
     app.command()(explain)
     app.command()(verify)
 
@@ -189,6 +190,23 @@ def stats(
         typer.echo(json.dumps(asdict(found), sort_keys=True))
     else:
         _tell(asdict(found))
+
+
+def report(
+    out: Output,
+    clips: Annotated[int, typer.Option(min=0, help="So many clips are shown.")] = 12,
+) -> None:
+    """Write OUT/report.html: counts, what was dropped and why with examples, histograms of all
+    scores, and clips with their texts and questions, as they lie in the shards.
+
+    Example:
+
+        clipmill report out --clips 50
+    """
+    from clipmill.pipeline.output.report import write_report
+    from clipmill.pipeline.store.store import Store
+
+    typer.echo(f"report: {write_report(Store.open(out), clips)}")
 
 
 def verify(out: Output, as_json: AsJson = False) -> None:

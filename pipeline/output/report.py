@@ -1,28 +1,40 @@
 """A report of an output as one HTML page that needs nothing else: counts, scores, sample clips.
 
-Clips and texts come from the shards themselves, so the page shows what a trainer will read. The
-page is self-contained (clips are embedded), because an output may lie where no server can reach;
-so only a sample of clips is shown. Every text is escaped: captions and titles are strangers' words.
+Kept clips and their texts come from the shards themselves, so the page shows what a trainer will
+read; beside every reason for dropping stand some of the clips it took, because a threshold is set
+by looking at both sides of it. The page is self-contained (clips are embedded), since an output may
+lie where no server can reach; so only a sample is shown, read by ranges, whatever the shards weigh.
+Every text is escaped: captions and titles are strangers' words.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
+from itertools import chain, islice, zip_longest
+from typing import Any
 
-from clipmill.pipeline.engine.events import Summary
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clipmill.pipeline.output.decide import Verdicts, read_verdicts
 from clipmill.pipeline.output.pack import read_manifest
-from clipmill.pipeline.output.stats import Histogram, stats
-from clipmill.pipeline.output.tars import members
+from clipmill.pipeline.output.stats import Histogram, Stats, stats
+from clipmill.pipeline.output.tables import read_table
 from clipmill.pipeline.store.store import Store
+from clipmill.schemas.shards import clip_key
 
 REPORT = "report.html"
 _EMBED_BYTES = 2 << 20
 """Larger clips are named but not embedded."""
+_EXAMPLES = 5
+"""Dropped clips shown for every reason."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222}
@@ -34,34 +46,38 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}
 .clip video{width:100%;background:#000;border-radius:4px}.key{color:#888;font-size:.75rem}
 .role{color:#fff;background:#567;border-radius:3px;padding:0 .35rem;font-size:.75rem}
 .bars{display:flex;align-items:flex-end;height:3rem;gap:2px}.bars i{background:#79b;width:1rem}
-.scores{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem}
-small{color:#777}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem}
+small{color:#777}summary{cursor:pointer}details td{font-size:.85rem}
 """
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Clip:
-    facts: dict[str, object]
-    media: bytes
+    facts: dict[str, Any]
+    media: bytes | None  # None where it is too large to be shown
 
 
-def write_report(store: Store, summary: Summary, recipe: str, clips: int = 12) -> str:
-    """Write `report.html` into an output; returns its address."""
+def write_report(store: Store, clips: int = 12) -> str:
+    """Write `report.html` into an output, with so many clips; returns its address.
+
+    Raises StoreError where there is no output.
+    """
+    found = stats(store)
+    name = json.loads(store.find("recipe.json") or b"{}").get("recipe", {}).get("name", "an output")
     body = [
-        f"<h1>Clipmill: {escape(recipe)}</h1>",
-        "<h2>Every input in one state</h2>",
-        _table(summary.inputs),
-        "<h2>Clips</h2>",
-        _table(summary.clips),
-        _table({f"dropped by {reason}": n for reason, n in summary.dropped.items()}),
-        _table({f"inputs failed: {kind}": n for kind, n in summary.failed.items()}),
-        f"<p>{summary.shards} shards, {summary.shard_bytes / 2**20:.1f} MiB, "
-        f"{summary.seconds:.0f} s</p>",
-        "<h2>Scores</h2><div class=scores>",
-        *(_bars(name, found) for name, found in sorted(stats(store).scores.items())),
-        "</div><h2>Some of the clips, as they lie in the shards</h2><div class=clips>",
-        *(_card(clip) for clip in _sample(store, clips)),
-        "</div>",
+        f"<h1>Clipmill: {escape(str(name))}</h1>",
+        *_section("Every input in one state", _table(found.inputs)),
+        *_section("Clips", _funnel(found)),
+        *_section("Dropped", *_dropped(store)),
+        *_section("Failed", _table(found.failed)),
+        *_section("Teachers", _table(_spent(store))),
+        *_section("Figures", *_figures(found), kind="figures"),
+        *_section("Labels", *_labels(found), kind="figures"),
+        *_section(
+            "Some of the clips, as they lie in the shards",
+            *map(_card, islice(_packed(store), clips)),
+            kind="clips",
+        ),
     ]
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Clipmill report</title>"
@@ -72,33 +88,112 @@ def write_report(store: Store, summary: Summary, recipe: str, clips: int = 12) -
     return f"{store.uri}/{REPORT}"
 
 
-def _sample(store: Store, count: int) -> Iterator[_Clip]:
-    """The first clips of the shards; their order is shuffled already."""
+def _section(title: str, *blocks: str, kind: str = "") -> Iterator[str]:
+    """A heading over blocks, nothing where all of them are empty."""
+    if any(blocks):
+        yield f"<h2>{escape(title)}</h2><div class='{kind}'>{''.join(blocks)}</div>"
+
+
+def _funnel(found: Stats) -> str:
+    rows: dict[str, int | str] = {**found.clips}
+    rows |= {f"hours {state}": f"{hours:.3f}" for state, hours in found.clip_hours.items()}
+    if found.shards:
+        rows |= {"shards": found.shards, "MiB in shards": f"{found.shard_bytes / 2**20:.1f}"}
+    return _table(rows)
+
+
+def _dropped(store: Store) -> Iterator[str]:
+    """Every reason with its count, and behind it some of the clips that it took."""
+    verdicts = read_verdicts(store)
+    if verdicts is None:
+        return
+    examples = _examples(store, verdicts)
+    for (decision, reason), count in verdicts.reasons.most_common():
+        rows = "".join(
+            f"<tr><td>{escape(row['video'])}<td class=n>{row['start_s']:.2f}"
+            f"<td class=n>{row['end_s']:.2f} s<td>{escape(row['text'] or '')}"
+            f"<td class=key>{escape(clip_key(row['video'], row['segment']))}"
+            for row in examples[decision, reason]
+        )
+        yield (
+            f"<details><summary>{count} by {escape(f'{decision}: {reason}')}</summary>"
+            f"<table>{rows}</table></details>"
+        )
+
+
+def _examples(store: Store, verdicts: Verdicts) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(decision, reason) -> rows of its first clips, with where they lie and their newest text."""
+    dropped = verdicts.table.filter(pc.invert(verdicts.table["keep"]))
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in dropped.to_pylist():
+        rows = found.setdefault((row["decision"], row["reason"]), [])
+        if len(rows) < _EXAMPLES:
+            rows.append(row)
+    wanted = {(row["video"], row["segment"]): row for row in chain(*found.values())}
+    for table, names in (("segments", ["start_s", "end_s"]), ("texts", ["role", "text"])):
+        columns = read_table(store, table, ["video", "segment", *names])
+        near = columns.filter(pc.is_in(columns["segment"], pa.array({s for _, s in wanted})))
+        for row in near.to_pylist():
+            known = wanted.get((row["video"], row["segment"]))
+            if known is not None and not row.get("role", "").startswith("slot:"):
+                known.update(row)
+    return {key: [{"text": None, **row} for row in rows] for key, rows in found.items()}
+
+
+def _spent(store: Store) -> dict[str, str]:
+    """What all runs of this output have asked of teachers, by stage."""
+    sums: dict[str, Counter[str]] = {}
+    for item in store.list("usage/"):
+        for row in json.loads(store.get(item.key)):
+            counts = sums.setdefault(f"{row['stage']}: {row['teacher']}", Counter())
+            counts.update({k: v for k, v in row.items() if isinstance(v, int | float)})
+    return {
+        name: f"{c['requests']:g} requests, {c['prompt_tokens']:g} + {c['completion_tokens']:g} "
+        f"tokens, {c['rejected']:g} rejected" + (f", cost {c['cost']:.4g}" if c["cost"] else "")
+        for name, c in sums.items()
+    }
+
+
+def _figures(found: Stats) -> Iterator[str]:
+    yield _bars("seconds of a clip", found.seconds)
+    for name, values in sorted(found.scores.items()):
+        yield _bars(name, values)
+    for role, values in found.text_chars.items():
+        if not role.startswith("slot:"):
+            yield _bars(f"characters of {role}", values)
+
+
+def _labels(found: Stats) -> Iterator[str]:
+    for name, counts in sorted({**found.labels, "language of texts": found.languages}.items()):
+        if counts:
+            yield f"<div><b>{escape(name)}</b>{_table(counts)}</div>"
+
+
+def _packed(store: Store) -> Iterator[_Clip]:
+    """Packed clips, the first of every shard, then the second; their order is shuffled already."""
     manifest = read_manifest(store)
-    for shard in manifest.shards if manifest else []:
-        name = f"shards/{shard.name}.tar"
-        file = BytesIO(store.get(name))
-        found: dict[str, dict[str, bytes]] = {}
-        for member in members(file, name):
-            if member.key not in found and len(found) == count:
-                break
-            file.seek(member.offset)
-            found.setdefault(member.key, {})[member.extension] = file.read(member.size)
-        for parts in found.values():
-            yield _Clip(json.loads(parts["json"]), parts.get("mp4", b""))
-        count -= len(found)
-        if count <= 0:
-            return
+    shards = [_clips_of(store, shard.name) for shard in manifest.shards] if manifest else []
+    for clips in zip_longest(*shards):
+        yield from (clip for clip in clips if clip is not None)
+
+
+def _clips_of(store: Store, shard: str) -> Iterator[_Clip]:
+    columns = ["json_offset", "json_size", "mp4_offset", "mp4_size"]
+    index = pq.read_table(BytesIO(store.get(f"shards/{shard}.parquet")), columns=columns)
+    for row in index.to_pylist():
+        tar = f"shards/{shard}.tar"
+        facts = json.loads(store.get_range(tar, row["json_offset"], row["json_size"]))
+        fits = row["mp4_size"] <= _EMBED_BYTES
+        yield _Clip(
+            facts, store.get_range(tar, row["mp4_offset"], row["mp4_size"]) if fits else None
+        )
 
 
 def _card(clip: _Clip) -> str:
     facts = clip.facts
-    span = facts["span"]
-    assert isinstance(span, dict)
-    video = facts["video"]
-    assert isinstance(video, dict)
+    span, video = facts["span"], facts["video"]
     shown = "<p><small>too large to show here</small></p>"
-    if len(clip.media) <= _EMBED_BYTES:
+    if clip.media is not None:
         data = base64.b64encode(clip.media).decode()
         shown = f"<video controls muted preload=auto src='data:video/mp4;base64,{data}'></video>"
     return (
@@ -108,22 +203,22 @@ def _card(clip: _Clip) -> str:
     )
 
 
-def _texts(texts: object) -> Iterator[str]:
-    assert isinstance(texts, list)
+def _texts(texts: Iterable[dict[str, Any]]) -> Iterator[str]:
     for text in texts:
         if not text["role"].startswith("slot:"):
             yield f"<p><span class=role>{escape(text['role'])}</span> {escape(text['text'])}</p>"
 
 
-def _questions(samples: object, most: int = 2) -> Iterator[str]:
-    assert isinstance(samples, list)
+def _questions(samples: list[dict[str, Any]], most: int = 2) -> Iterator[str]:
     for sample in samples[:most]:
         yield f"<p><b>{escape(sample['question'])}</b><br>{escape(sample['answer'])}</p>"
 
 
-def _table(counts: dict[str, int]) -> str:
-    rows = "".join(f"<tr><td>{escape(name)}<td class=n>{count}" for name, count in counts.items())
-    return f"<table>{rows}</table>"
+def _table(counts: Mapping[str, int | str]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(name)}<td class=n>{escape(str(count))}" for name, count in counts.items()
+    )
+    return f"<table>{rows}</table>" if rows else ""
 
 
 def _bars(name: str, found: Histogram) -> str:
@@ -131,7 +226,8 @@ def _bars(name: str, found: Histogram) -> str:
         return ""
     most = max(found.counts)
     bars = "".join(f"<i style='height:{100 * count / most:.0f}%'></i>" for count in found.counts)
+    lacking = f", {found.missing} without" if found.missing else ""
     return (
         f"<div><b>{escape(name)}</b><div class=bars>{bars}</div>"
-        f"<small>{found.low:.3g} to {found.high:.3g}, {found.count} clips</small></div>"
+        f"<small>{found.low:.3g} to {found.high:.3g}, {found.count} clips{lacking}</small></div>"
     )
