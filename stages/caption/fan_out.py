@@ -41,6 +41,8 @@ class View(AskSettings):
     """What else the teacher is told: title, asr (speech), ocr (screen text)."""
     columns: tuple[str, ...] = ()
     """Columns of the manifest that it is told as well."""
+    told: tuple[str, ...] = ()
+    """Roles of texts about the clip that it is told as well, e.g. a caption to be enriched."""
     samples: int = Field(default=1, ge=1, le=64)
     """So many candidates of this view; more than one needs a temperature above 0."""
 
@@ -48,7 +50,7 @@ class View(AskSettings):
     def _samples_differ(self) -> Self:
         if self.samples > 1 and not self.temperature:
             raise ValueError("samples without a temperature all say the same")
-        if not self.frames and not self.context and not self.columns:
+        if not (self.frames or self.context or self.columns or self.told):
             raise ValueError("a view without frames and context shows nothing")
         return self
 
@@ -158,6 +160,7 @@ def _caption_settings(settings: Settings, view: View) -> caption_clip.Settings:
         frames=view.frames,
         context=view.context,
         columns=view.columns,
+        told=view.told,
         context_chars=settings.context_chars,
         max_chars=settings.max_chars,
     )

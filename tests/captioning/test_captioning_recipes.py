@@ -233,6 +233,51 @@ def test_vidal10m_merges_title_and_views_of_whole_videos(
         assert any(name in clip["said"] for name in shown(clip, videos)), clip["said"]
 
 
+class Enricher(Watcher):
+    """Says more than it was told; in every other sample it takes the thing for another colour."""
+
+    def answer(self, request: Request) -> dict[str, Any]:
+        assert '"coarse: something is shown' in request.prompt, "not told what people wrote"
+        said = seen(request.images[len(request.images) // 2])
+        slips = draw("slip", request.id) % 2
+        if slips:
+            at = next((n for n, name in enumerate(COLOURS) if f" {name} " in said), 0)
+            said = said.replace(COLOURS[at], COLOURS[(at + 3) % len(COLOURS)])
+        more = "slowly" if "dynamics" in request.id else "in front"
+        return {"caption": f"{said} {more}"}
+
+
+def test_verified_enriches_marked_moments_twice_and_takes_the_candidates_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher_stage, "open_teacher", Enricher)
+    plan = LAGGING.model_copy(
+        update={"count": 2, "seed": 9, "min_scenes": 6, "max_scenes": 6, "gradual": 0.0,
+                "min_seconds": 2.0, "max_seconds": 3.0, "narration": False}
+    )  # fmt: skip
+    films = rendered(plan, tmp_path / "in" / "v")
+    for film in films:
+        spans = [[round(s.start_s, 2), round(s.end_s, 2)] for s in film.truth.scenes]
+        rows = {"duration": film.truth.seconds, "timestamps": spans,
+                "sentences": [f"something is shown {n}" for n in range(len(spans))]}  # fmt: skip
+        film.path.with_suffix(".annotations.json").write_text(json.dumps(rows))
+    clips = packed("captioning/verified", films[0].path.parent, tmp_path / "out")
+    assert len(clips) >= 6
+    chosen, first = [], []
+    for clip in clips:
+        told = {text["role"]: text["text"] for text in clip["texts"]}
+        candidates = [t["text"] for t in clip["texts"] if t["role"] == "candidate:statics"]
+        assert len(candidates) == 4 and clip["said"] == told["statics"]
+        assert told["dynamics"].endswith("slowly") and told["coarse"].startswith("something")
+        assert {"fit_coarse", "fit_statics", "fit_dynamics"} <= set(clip["scores"])
+        names = shown(clip, films)
+        chosen += [any(name in told[role] for name in names) for role in ("statics", "dynamics")]
+        first.append(any(name in candidates[0] for name in names))
+    share = sum(chosen) / len(chosen)
+    print(f"chosen right {share:.2f}, first candidate {sum(first) / len(first):.2f}")
+    assert share >= 0.9 > sum(first) / len(first), "the choice is no better than the first"
+
+
 @pytest.mark.parametrize("family", ["captioning", "grounded_qa"])
 def test_the_page_says_which_recipe_and_which_test_use_an_operator(family: str) -> None:
     page = (ROOT / "recipes" / family / "README.md").read_text(encoding="utf-8")
