@@ -1,4 +1,4 @@
-"""Commands that look at an output: stats, report, explain, verify."""
+"""Commands that look at an output: stats, report, compare, explain, verify."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     app.command()(stats)
     app.command()(report)
+    app.command()(compare)
     app.command()(explain)
     app.command()(verify)
 
@@ -207,6 +208,27 @@ def report(
     from clipmill.pipeline.store.store import Store
 
     typer.echo(f"report: {write_report(Store.open(out), clips)}")
+
+
+def compare(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="An output.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another output of the same videos.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what differs between two outputs: settings, which clips, verdicts, scores, texts.
+
+    Example:
+
+        clipmill compare out out2
+    """
+    from clipmill.pipeline.output import compare as comparing
+    from clipmill.pipeline.store.store import Store
+
+    found = comparing.compare(Store.open(old), Store.open(new))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), sort_keys=True))
+    else:
+        _tell(asdict(found))
 
 
 def verify(out: Output, as_json: AsJson = False) -> None:
