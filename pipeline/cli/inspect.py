@@ -227,8 +227,10 @@ def compare(
     found = comparing.compare(Store.open(old), Store.open(new))
     if as_json:
         typer.echo(json.dumps(asdict(found), sort_keys=True))
-    else:
-        _tell(asdict(found))
+        return
+    alike = [name for name, change in found.scores.items() if not change.changed]
+    found.scores = {name: change for name, change in found.scores.items() if change.changed}
+    _tell({**asdict(found), "scores without a change": alike})
 
 
 def verify(out: Output, as_json: AsJson = False) -> None:
