@@ -87,6 +87,8 @@ COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("start_s", FLOAT),
         ("end_s", FLOAT),
         ("speaker", STRING),
+        ("language", STRING),
+        ("doubt", STRING),
     ],
     "words": [
         ("video", STRING),

@@ -102,13 +102,19 @@ class Word:
 
 @dataclass(slots=True)
 class Utterance:
-    """A stretch of speech or a subtitle cue; `words` is empty where only the cue has a time."""
+    """A stretch of speech or a subtitle cue; `words` is empty where only the cue has a time.
+
+    `language` is set where it is known for this stretch alone. `doubt` is why nobody may have said
+    this (loop, rate, unvoiced); stages read what is `said`.
+    """
 
     text: str
     start: int
     end: int
     words: list[Word] = field(default_factory=list)
     speaker: str | None = None
+    language: str | None = None
+    doubt: str | None = None
 
 
 @dataclass(slots=True)
@@ -121,6 +127,11 @@ class Transcript:
     language: str | None = None
     track: int | None = None
     utterances: list[Utterance] = field(default_factory=list)
+
+    @property
+    def said(self) -> list[Utterance]:
+        """The utterances that nothing speaks against."""
+        return [utterance for utterance in self.utterances if not utterance.doubt]
 
 
 @dataclass(slots=True)

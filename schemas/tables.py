@@ -201,7 +201,11 @@ def _flatten_speech(video: Video, rows: _Flat) -> None:
         for place, utterance in enumerate(transcript.utterances):
             at = {"video": video.id, "transcript": number, "utterance": place}
             rows.tables["utterances"].append(
-                {**at, **_timed(utterance, clock), "speaker": utterance.speaker}
+                {
+                    **at,
+                    **_timed(utterance, clock),
+                    **_fields_of(utterance, "speaker", "language", "doubt"),
+                }
             )
             rows.tables["words"].extend(
                 {**at, "place": nth, **_timed(word, clock), "confidence": word.confidence}
@@ -318,7 +322,8 @@ def _unflatten_speech(videos: dict[str, Video], rows: dict[str, list[Row]]) -> N
         transcripts[row["video"], row["transcript"]] = transcript
         _owner(videos, row["video"]).transcripts.append(transcript)
     for row in rows["utterances"]:
-        utterance = Utterance(**_fields(row, "text", "start", "end", "speaker"))
+        told = _fields(row, "text", "start", "end", "speaker", "language", "doubt")
+        utterance = Utterance(**told)
         utterances[row["video"], row["transcript"], row["utterance"]] = utterance
         _owner(transcripts, (row["video"], row["transcript"])).utterances.append(utterance)
     for row in rows["words"]:

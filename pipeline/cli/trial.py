@@ -129,7 +129,8 @@ class Added:
             console.print(Text(f"transcript: {transcript.kind}, {transcript.language}"))
             for said in transcript.utterances[:_SHOWN]:
                 at = transcript.clock.seconds(said.start)
-                console.print(Text(f"  {at:8.2f} s  {said.text}"))
+                doubt = f"  (doubted: {said.doubt})" if said.doubt else ""
+                console.print(Text(f"  {at:8.2f} s  {said.text}{doubt}"))
         for text in self.texts:
             console.print(Text(f"{text.role}: {text.text}"))
         if self.segments:

@@ -188,7 +188,7 @@ def _heard(case: Case) -> list[tuple[str, float | None]]:
         return []
     transcript = case.video.transcripts[0]
     heard: list[tuple[str, float | None]] = []
-    for utterance in transcript.utterances:
+    for utterance in transcript.said:
         if utterance.words:
             for word in utterance.words:
                 start = transcript.clock.seconds(word.start)

@@ -9,12 +9,13 @@ low confidence and is left alone. The voice is not separated from the film's sou
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
 
 from clipmill.schemas.clocks import MILLISECONDS
-from clipmill.schemas.records import Part, Transcript, Utterance, Word
+from clipmill.schemas.records import Part, Transcript, Word
 from clipmill.stages.asr_text.sound_offset import Offset, Onsets, offset_of, onsets
 from clipmill.stages.asr_text.timed_words import transcript_of
 from clipmill.stages.media.probe import probed
@@ -94,7 +95,7 @@ def _moved(transcript: Transcript, by_ms: int) -> Transcript:
         ]
         if at(own.end) > 0:
             utterances.append(
-                Utterance(own.text, max(at(own.start), 0), at(own.end), words, own.speaker)
+                replace(own, start=max(at(own.start), 0), end=at(own.end), words=words)
             )
     return Transcript(
         MILLISECONDS,

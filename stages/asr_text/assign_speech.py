@@ -8,7 +8,6 @@ its half, which is a guess of a few tenths of a second and better than giving al
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,9 @@ from functools import cmp_to_key
 from typing import ClassVar
 
 from clipmill.schemas.clocks import Clock, compare
-from clipmill.schemas.records import Part, Segment, Transcript, Utterance
+from clipmill.schemas.records import Part, Segment, Transcript
+from clipmill.stages.asr_text.timed_words import most_spoken, timed_pieces
 from clipmill.stages.stage import Stage, StageSettings
-
-_PIECE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0eff]|[^\s\u2e80-\u9fff]+")
-"""A word, or one letter of a script that is written without spaces."""
 
 
 class Settings(StageSettings):
@@ -49,7 +46,8 @@ class AssignSpeech(Stage[Settings]):
             segment.scores["words_per_second"] = len(inside) / duration if duration > 0 else 0.0
             if inside:
                 author = self.author(chosen[0].author.model, chosen[0].author.revision)
-                segment.add_text("asr", _text(inside), author, language=chosen[0].language)
+                language = most_spoken(inside)
+                segment.add_text("asr", _text(inside), author, language=language)
         return part
 
 
@@ -61,34 +59,19 @@ class _Spoken:
     middle: int
     text: str
     gap: str  # what parts it from the word before
+    language: str | None
 
 
 def _spoken(transcript: Transcript) -> Iterator[_Spoken]:
     clock = transcript.clock
     fine = Clock(clock.name, clock.num, 2 * clock.den, 2 * clock.zero)
     found = [
-        _Spoken(fine, start + end, text, gap)
-        for utterance in transcript.utterances
-        for text, start, end, gap in _timed(utterance)
+        _Spoken(fine, start + end, text, gap, utterance.language or transcript.language)
+        for utterance in transcript.said
+        for text, start, end, gap in timed_pieces(utterance)
     ]
     # Two people at once are two utterances that overlap; their words go by time.
     yield from sorted(found, key=lambda word: word.middle)
-
-
-def _timed(utterance: Utterance) -> Iterator[tuple[str, int, int, str]]:
-    if utterance.words:
-        # Recognisers part words of Chinese or Japanese too, though nobody writes a space there.
-        gap = " " if " " in utterance.text or len(utterance.words) == 1 else ""
-        for word in utterance.words:
-            yield word.text, word.start, word.end, gap
-        return
-    length = max(len(utterance.text), 1)
-    lasts = utterance.end - utterance.start
-    for piece in _PIECE.finditer(utterance.text):
-        start = utterance.start + lasts * piece.start() // length
-        end = utterance.start + lasts * piece.end() // length
-        before = utterance.text[piece.start() - 1 : piece.start()]
-        yield piece.group(), start, end, "" if before.strip() else " "
 
 
 def _inside(spoken: list[_Spoken], segment: Segment) -> list[_Spoken]:

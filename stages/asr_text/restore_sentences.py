@@ -22,6 +22,7 @@ from clipmill.stages.asr_text.timed_words import (
     has_word_times,
     joined,
     matches,
+    most_spoken,
     retimed,
     timed_words,
     transcript_of,
@@ -85,9 +86,10 @@ class RestoreSentences(Stage[Settings]):
         video.add_segments(settings.layer, [_span(sentence) for sentence in found])
         for segment, sentence in zip(video.layer(settings.layer)[start:], found, strict=True):
             text = joined(sentence)
+            language = most_spoken(sentence)
             if settings.punctuate:
-                text = punctuated(text, transcript.language)
-            segment.add_text("asr", text, author, language=transcript.language)
+                text = punctuated(text, language)
+            segment.add_text("asr", text, author, language=language)
             if other is not None:
                 common = sum(word.place in heard for word in sentence)
                 segment.scores["heard"] = common / len(sentence)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import itertools
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from clipmill.schemas.clocks import MILLISECONDS, Clock
 from clipmill.schemas.records import Transcript, Utterance, Video
@@ -34,6 +36,7 @@ class Spoken:
     gap: str = " "  # what parts it in writing from the word before
     speaker: str | None = None
     heard_until: int | None = None  # where words behind it were taken out: the end of those
+    language: str | None = None
 
     @property
     def key(self) -> str:
@@ -55,18 +58,30 @@ def transcript_of(video: Video, track: int | None = None, by: str = "") -> Trans
 def timed_words(transcript: Transcript) -> list[Spoken]:
     """All words in the order of their utterances; starts never run backwards inside one."""
     found: list[Spoken] = []
-    for number, utterance in enumerate(transcript.utterances):
+    for number, utterance in enumerate(transcript.said):
         last = 0
-        for text, start, end, gap in _words(utterance):
+        for text, start, end, gap in timed_pieces(utterance):
             first = max(_ms(transcript.clock, start), last)
             after = max(_ms(transcript.clock, end), first)
-            found.append(Spoken(text, first, after, number, len(found), gap, utterance.speaker))
+            word = Spoken(text, first, after, number, len(found), gap, utterance.speaker)
+            found.append(replace(word, language=utterance.language or transcript.language))
             last = first
     return found
 
 
 def has_word_times(transcript: Transcript) -> bool:
-    return any(utterance.words for utterance in transcript.utterances)
+    return any(utterance.words for utterance in transcript.said)
+
+
+class InALanguage(Protocol):
+    @property
+    def language(self) -> str | None: ...
+
+
+def most_spoken(words: Sequence[InALanguage]) -> str | None:
+    """The language most of the words are in; of as many, the one that comes first."""
+    counted = Counter(word.language for word in words)
+    return max(counted, key=lambda language: counted[language], default=None)
 
 
 def joined(words: Sequence[Spoken]) -> str:
@@ -147,7 +162,8 @@ def _fill(moved: list[Spoken], left: int, right: int) -> None:
         moved[number] = replace(moved[number], start=start, end=stop)
 
 
-def _words(utterance: Utterance) -> Iterator[tuple[str, int, int, str]]:
+def timed_pieces(utterance: Utterance) -> Iterator[tuple[str, int, int, str]]:
+    """(word, start, end, what parts it from the word before) in ticks of its transcript's clock."""
     if utterance.words:
         # Recognisers part words of Chinese or Japanese too, though nobody writes a space there.
         gap = " " if " " in utterance.text or len(utterance.words) == 1 else ""

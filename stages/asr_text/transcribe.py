@@ -9,9 +9,9 @@ results, an empty list of transcripts, and never errors.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.errors import OverLimit, RecipeError
@@ -43,6 +43,10 @@ class Settings(StageSettings):
     language: str = ""
     """Language of the speech, e.g. en; empty: whatever the recogniser or the file says. Subtitles
     known to be in another language are passed over."""
+    languages: Literal["one", "each"] = "one"
+    """Without `language`, what a Whisper model takes a stretch for: the language of the first one
+    it is sure of, or its own, which suits videos in several languages and errs more on short
+    stretches. `each` is faster_whisper's."""
     track: int | Literal["all"] = Field(default=0, union_mode="left_to_right")
     """Audio track to listen to, counted from 0, or all: one transcript each."""
     vad_threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -60,6 +64,14 @@ class Settings(StageSettings):
     batch_size: int = Field(default=16, ge=1, le=256)
     """Stretches of up to 30 s that whisperx hears at once."""
 
+    @model_validator(mode="after")
+    def _one_language_but_for_faster_whisper(self) -> Self:
+        if self.languages == "each" and (
+            self.language or self.engine in ("pocketsphinx", "whisperx")
+        ):
+            raise ValueError("languages: each needs faster_whisper and no fixed language")
+        return self
+
 
 class Transcribe(Stage[Settings]):
     """Write what is said, with times: from subtitles, or by speech recognition."""
@@ -69,6 +81,7 @@ class Transcribe(Stage[Settings]):
     provides: ClassVar = {"transcripts"}
     resources = Resources(cpus=1, timeout_s=4 * 3600.0)
     own_actor: ClassVar[bool] = True  # a loaded model; decoding goes on beside it
+    version = 2
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -98,6 +111,8 @@ class Transcribe(Stage[Settings]):
         settings = identity["settings"]
         aligner, batch = settings.pop("align_model"), settings.pop("batch_size")
         del settings["device"]
+        if self.recognizer != "faster_whisper":
+            del settings["languages"]
         if self.recognizer in ("faster_whisper", "whisperx") and self.settings.model:
             settings["model"], settings["revision"] = identify(
                 self.settings.model, self.settings.revision
@@ -238,6 +253,7 @@ class Transcribe(Stage[Settings]):
             compute_type=settings.compute_type,
             beam_size=settings.beam_size,
             threshold=settings.vad_threshold,
+            each=settings.languages == "each",
         )
 
 

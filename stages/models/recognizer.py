@@ -9,11 +9,13 @@ turning into words, which every recogniser would otherwise invent.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from clipmill.schemas.records import Utterance, Word
+from clipmill.stages.models.hallucination import doubted
 from clipmill.stages.models.vad import RATE, Pcm, Speech, SpeechRules, VoiceActivity
 
 
@@ -21,7 +23,8 @@ from clipmill.stages.models.vad import RATE, Pcm, Speech, SpeechRules, VoiceActi
 class Recognition:
     """What was heard; times in milliseconds from presentation zero, in time order.
 
-    `language` is the one asked for, or what the engine took it to be, or None if nothing was heard.
+    `language` is the one asked for, or the one most was taken to be in, or None if nothing was
+    heard. What was heard although nobody may have said it has its `doubt` (`hallucination`).
     """
 
     language: str | None
@@ -68,14 +71,20 @@ class SpeechRecognizer:
     def recognize(self, pcm: Iterable[Pcm], language: str | None = None) -> Recognition:
         self.engine.begin(language)
         heard = Recognition(language)
+        spoken: Counter[str] = Counter()  # samples heard in each language
         for batch in _batches(self._activity.speech(pcm, self.engine.rules), self.engine.batch):
             found = self.engine.hear([speech.pcm for speech in batch])
             for speech, (tongue, utterances) in zip(batch, found, strict=True):
                 start = round(speech.start_ms)
                 end = start + round(len(speech.pcm) * 1000 / RATE)
-                heard.language = heard.language or tongue
-                # A stretch answers for its own time only: a model's word may reach past its end.
-                heard.utterances.extend(_placed(utterance, start, end) for utterance in utterances)
+                spoken[tongue] += len(speech.pcm) if utterances else 0
+                for utterance in utterances:
+                    utterance.language = tongue
+                    for own in doubted(utterance, speech.voiced):
+                        # A stretch answers for its own time only: words may reach past its end.
+                        heard.utterances.append(_placed(own, start, end))
+        if heard.language is None and spoken:
+            heard.language = max(spoken, key=lambda tongue: spoken[tongue])
         return heard
 
 
@@ -91,9 +100,7 @@ def _placed(utterance: Utterance, offset: int, end: int) -> Utterance:
     words = [
         Word(word.text, at(word.start), at(word.end), word.confidence) for word in utterance.words
     ]
-    return Utterance(
-        utterance.text, at(utterance.start), at(utterance.end), words, utterance.speaker
-    )
+    return replace(utterance, start=at(utterance.start), end=at(utterance.end), words=words)
 
 
 def utterances_of(words: Iterable[Word], pause_ms: int = 600) -> list[Utterance]:

@@ -43,10 +43,14 @@ class SpeechRules:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A stretch of speech: its first sample, counted from presentation zero, and its sound."""
+    """A stretch of speech: its first sample, counted from presentation zero, and its sound.
+
+    `voiced` tells of each of its windows whether a voice was found there; pauses are part of it.
+    """
 
     start: int
     pcm: Pcm
+    voiced: npt.NDArray[np.bool_]
 
     @property
     def start_ms(self) -> float:
@@ -113,7 +117,7 @@ def stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Itera
         if quiet >= max(silence, 1):
             keep = max(len(held) - max(quiet - pad, 0), 0)
             if _is_speech(held[:keep], rules, follows):
-                yield _speech(held[:keep], first)
+                yield _speech(held[:keep], first, rules)
             # What follows the padding may be the padding of the next stretch, never both.
             rest = max(keep, len(held) - pad)
             held, first, speaking, follows = held[rest:], first + rest, False, False
@@ -121,10 +125,10 @@ def stretches(windows: Iterable[tuple[Pcm, float]], rules: SpeechRules) -> Itera
             cut = _weakest(held)
             follows = _is_speech(held[:cut], rules, follows)
             if follows:
-                yield _speech(held[:cut], first)
+                yield _speech(held[:cut], first, rules)
             held, first = held[cut:], first + cut
     if speaking and _is_speech(held, rules, follows):
-        yield _speech(held, first)
+        yield _speech(held, first, rules)
 
 
 def _is_speech(held: list[tuple[Pcm, float]], rules: SpeechRules, follows: bool) -> bool:
@@ -135,8 +139,9 @@ def _is_speech(held: list[tuple[Pcm, float]], rules: SpeechRules, follows: bool)
     return voiced > 0 and (follows or (sure and voiced * WINDOW >= rules.min_speech * RATE))
 
 
-def _speech(held: list[tuple[Pcm, float]], first: int) -> Speech:
-    return Speech(first * WINDOW, np.concatenate([window for window, _ in held]))
+def _speech(held: list[tuple[Pcm, float]], first: int, rules: SpeechRules) -> Speech:
+    voiced = np.array([score >= rules.threshold - HYSTERESIS for _, score in held])
+    return Speech(first * WINDOW, np.concatenate([window for window, _ in held]), voiced)
 
 
 def _weakest(held: list[tuple[Pcm, float]]) -> int:

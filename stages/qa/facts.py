@@ -120,7 +120,7 @@ def _times(video: Video, within: Span, words: tuple[str, ...]) -> tuple[Span, ..
     """Times of the words, from a transcript that has exactly these words within the span."""
     for transcript in video.transcripts:
         found: list[tuple[str, Span]] = []
-        for utterance in transcript.utterances:
+        for utterance in transcript.said:
             for word in utterance.words:
                 if word.end < word.start:
                     continue

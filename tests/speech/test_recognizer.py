@@ -14,8 +14,14 @@ import numpy as np
 import pytest
 from conftest import errors, heard_words, sound, words_of
 
+from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.errors import RecipeError
-from clipmill.schemas.records import Utterance, Word
+from clipmill.schemas.records import Author, Part, Transcript, Utterance, Video, Word
+from clipmill.stages.asr_text.assign_speech import AssignSpeech
+from clipmill.stages.asr_text.assign_speech import Settings as AssignSettings
+from clipmill.stages.asr_text.restore_sentences import RestoreSentences
+from clipmill.stages.asr_text.restore_sentences import Settings as Sentences
+from clipmill.stages.compose.speech import say
 from clipmill.stages.models.recognizer import SpeechRecognizer, utterances_of
 from clipmill.stages.models.recognizers.faster_whisper import FasterWhisper
 from clipmill.stages.models.vad import RATE, Pcm, SpeechRules, VoiceActivity
@@ -155,6 +161,69 @@ def test_times_are_put_on_the_time_line_and_kept_inside_their_stretch(
         assert utterance.end == utterance.words[-1].end <= following.start
 
 
+class Lost(Counting):
+    """A recogniser at the edge that falls into a loop, and thanks somebody in every pause."""
+
+    rules = SpeechRules(min_silence=2.0, max_length=29.5)
+
+    def _hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+        told = "the red circle " + "moves to the left " * 9
+        words = [Word(word, 100 * n, 100 * n + 90) for n, word in enumerate(told.split())]
+        first = Utterance(told.strip(), 0, words[-1].end, words)
+        # The stretch is speech of some length, a second and a half of silence, the same speech.
+        pause = len(pcm) * 1000 // RATE // 2 - 300
+        return "en", [first, Utterance("Thank you.", pause, pause + 600)]
+
+
+def test_what_a_recogniser_makes_up_is_kept_apart_from_what_is_said(
+    activity: VoiceActivity,
+) -> None:
+    voice = say(["the red circle", "moves to the left", "over the grass"]).pcm
+    stream = np.concatenate([voice, np.zeros(3 * RATE // 2, np.int16), voice])
+    heard = SpeechRecognizer(Lost(), activity).recognize([stream])
+    assert [(u.text, u.doubt) for u in heard.utterances] == [
+        ("the red circle moves to the left", None),
+        (("moves to the left " * 8).strip(), "loop"),
+        ("Thank you.", "unvoiced"),
+    ]
+    transcript = Transcript(MILLISECONDS, Author("lost"), utterances=heard.utterances)
+    video = Video("v", "v.mp4", transcripts=[transcript])
+    video.add_segments("shots", [Span.of_seconds(0, 60)])
+    AssignSpeech(AssignSettings()).process(Part(video))
+    RestoreSentences(Sentences(punctuate=False)).process(Part(video))
+    for layer in ("shots", "sentences"):
+        [segment] = video.layer(layer)
+        assert segment.texts_of("asr")[0].text == "the red circle moves to the left"
+
+
+class Polyglot(Counting):
+    """A recogniser at the edge that takes the first stretch for German, the others for English."""
+
+    rules = SpeechRules(min_silence=0.5)
+
+    def _hear(self, pcm: Pcm) -> tuple[str, list[Utterance]]:
+        tongue = "en" if self.heard else "de"
+        self.heard += len(pcm)
+        return tongue, [Utterance(tongue, 200, 900, [Word(tongue, 200, 900)])]
+
+
+def test_every_stretch_keeps_its_language_and_the_transcript_that_of_most(
+    activity: VoiceActivity,
+) -> None:
+    voice = say(["the red circle", "moves to the left", "over the grass"]).pcm
+    quiet = np.zeros(2 * RATE, np.int16)
+    heard = SpeechRecognizer(Polyglot(), activity).recognize([voice, quiet, voice, quiet, voice])
+    assert heard.language == "en"
+    assert [u.language for u in heard.utterances] == ["de", "en", "en"]
+    video = Video("v", "v.mp4")
+    video.transcripts = [
+        Transcript(MILLISECONDS, Author("p"), language="en", utterances=heard.utterances)
+    ]
+    RestoreSentences(Sentences()).process(Part(video))
+    texts = [segment.texts_of("asr")[0] for segment in video.layer("sentences")]
+    assert [text.language for text in texts] == ["de", "en", "en"]
+
+
 def test_an_engine_that_hears_several_stretches_at_once_puts_each_at_its_place(
     activity: VoiceActivity, real_media: Path
 ) -> None:
@@ -213,6 +282,21 @@ def test_a_whisper_model_hears_the_language_it_is_told(
     assert SpeechRecognizer(whisper, activity).recognize([speech], "de-AT").language == "de-AT"
     with pytest.raises(RecipeError, match="does not know the language 'tlh'"):
         SpeechRecognizer(whisper, activity).recognize([speech], "tlh")
+
+
+def test_a_whisper_model_keeps_the_language_it_is_sure_of_unless_each_stretch_has_its_own(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("faster_whisper", reason="the [speech] extra is not installed")
+    from tiny_whisper import write_tiny_whisper
+
+    folder = str(write_tiny_whisper(tmp_path / "whisper", says="Hello."))
+    voice = say(["the red circle", "moves to the left", "over the grass"]).pcm
+    for each, kept in ((False, "en"), (True, None)):
+        engine = FasterWhisper(folder, device="cpu", beam_size=1, each=each)
+        engine.begin(None)
+        assert engine.hear([voice])[0][0] == "en"
+        assert engine._language == kept, "what the next stretch is taken for before it is heard"
 
 
 def test_a_whisper_engine_without_a_model_says_what_to_name() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pysubs2
 import pytest
 from conftest import errors, words_of
+from pydantic import ValidationError
 
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.errors import OverLimit, RecipeError, Unreadable
@@ -167,6 +168,13 @@ def test_a_language_the_recogniser_lacks_is_refused_before_any_video() -> None:
     with pytest.raises(RecipeError, match="English only"):
         Transcribe(Settings(language="fr")).setup()
     Transcribe(Settings(language="fr", engine="subtitles")).setup()
+
+
+def test_a_language_for_each_stretch_is_refused_where_it_would_be_ignored() -> None:
+    for ignored in ({"engine": "whisperx"}, {"engine": "pocketsphinx"}, {"language": "en"}):
+        with pytest.raises(ValidationError, match="languages: each"):
+            Settings(languages="each", **ignored)  # type: ignore[arg-type]
+    assert Settings(model="large-v3", languages="each").languages == "each"
 
 
 def test_without_a_probe_the_recipe_is_told_what_to_add() -> None:

@@ -36,6 +36,7 @@ class FasterWhisper:
         compute_type: str = "default",
         beam_size: int = 5,
         threshold: float = 0.5,
+        each: bool = False,
     ) -> None:
         if not model:
             raise RecipeError(
@@ -54,7 +55,7 @@ class FasterWhisper:
             ) from missing
         self.model, self.revision = identify(model, revision)
         self.rules = SpeechRules(threshold=threshold, min_silence=2.0, max_length=29.5)
-        self._beam_size = beam_size
+        self._beam_size, self._each = beam_size, each
         self._language: str | None = None
         folder = local_folder(model)
         self._model: Any = faster_whisper.WhisperModel(
@@ -87,7 +88,7 @@ class FasterWhisper:
             condition_on_previous_text=False,
             vad_filter=False,
         )
-        if self._language is None and info.language_probability >= SURE:
+        if not self._each and self._language is None and info.language_probability >= SURE:
             self._language = info.language
         found = [_utterance(segment) for segment in segments]
         return info.language, [u for u in found if u.text and u.end > u.start]

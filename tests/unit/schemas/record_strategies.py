@@ -91,7 +91,14 @@ probes = st.builds(
 )
 words = st.builds(Word, WORDS, TICKS, TICKS, st.none() | st.floats())
 utterances = st.builds(
-    Utterance, WORDS, TICKS, TICKS, words=st.lists(words, max_size=2), speaker=maybe_text
+    Utterance,
+    WORDS,
+    TICKS,
+    TICKS,
+    words=st.lists(words, max_size=2),
+    speaker=maybe_text,
+    language=maybe_text,
+    doubt=maybe_text,
 )
 transcripts = st.builds(
     Transcript,
