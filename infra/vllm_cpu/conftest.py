@@ -19,7 +19,8 @@ TESTS = HERE.parents[1] / "tests"
 os.environ["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB; the default takes what it can
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_AUTH_MODE"] = "disabled"
-os.environ["PYTHONPATH"] = str(HERE / "site")  # for vLLM's own processes
+# For vLLM's own processes and Ray's: the preparation of torchvision, and this very tree.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE / "site"), str(HERE.parent / "package")])
 sys.path += [str(HERE), str(HERE / "site"), str(TESTS / "models"), str(TESTS.parent)]
 
 import sitecustomize  # noqa: E402, F401

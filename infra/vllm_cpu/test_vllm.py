@@ -28,12 +28,20 @@ from clipmill.pipeline.engine.ray_engine import RayEngine
 from clipmill.pipeline.engine.worker import Job
 from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.pipeline.store.store import Store
+from clipmill.schemas.errors import ModelError
 from clipmill.schemas.records import Part, Video
 from clipmill.schemas.shards import video_key
 from clipmill.stages.models.contract import ask
 from clipmill.stages.models.teacher import Reply, Request, Teacher, TeacherSettings, open_teacher
+from clipmill.stages.models.vllm_teacher import engine_arguments
 
-ENGINE = {"eager": True, "max_length": 2048, "max_images": 8, "concurrency": 8}
+ENGINE = {
+    "eager": True,
+    "max_length": 2048,
+    "max_images": 8,
+    "concurrency": 8,
+    "batch_tokens": 4096,
+}
 
 
 def in_vllm(model: Path) -> dict[str, Any]:
@@ -84,6 +92,38 @@ def test_two_hundred_concurrent_replies_are_each_on_their_own_request(
 
 def _like(request: Request, asked: list[Request]) -> str:
     return next(one.id for one in asked if one.images == request.images)
+
+
+def test_a_recipes_settings_reach_the_engine(teacher: Any) -> None:
+    made = teacher._engine.vllm_config
+    assert made.scheduler_config.max_num_seqs == ENGINE["concurrency"]
+    assert made.scheduler_config.max_num_batched_tokens == ENGINE["batch_tokens"]
+    assert made.model_config.max_model_len == ENGINE["max_length"]
+    assert made.model_config.enforce_eager is True
+    assert made.model_config.generation_config == "vllm"
+    assert made.model_config.multimodal_config.get_limit_per_prompt("image") == ENGINE["max_images"]
+    assert made.cache_config.enable_prefix_caching is True
+    assert made.structured_outputs_config.backend == "guidance"
+    assert made.structured_outputs_config.disable_any_whitespace is True
+
+
+def test_a_model_on_several_gpus_is_spread_by_processes_of_one_node(model: Path) -> None:
+    from vllm import AsyncEngineArgs
+
+    settings = {**in_vllm(model), "vllm": {**ENGINE, "tensor_parallel": 2, "gpu_memory": 0.7}}
+    teacher = TeacherSettings.model_validate(settings)
+    arguments = AsyncEngineArgs(model=str(model), **engine_arguments(teacher, sees=True))
+    made = arguments.create_engine_config()
+    assert made.parallel_config.tensor_parallel_size == 2
+    assert made.parallel_config.distributed_executor_backend == "mp"
+    assert made.cache_config.gpu_memory_utilization == 0.7
+
+
+def test_more_pictures_than_the_engine_takes_fail_the_part_and_reject_no_clip(
+    teacher: Teacher, asked: list[Request]
+) -> None:
+    with pytest.raises(ModelError, match="9 pictures, the engine takes 8"):
+        asyncio.run(ask(teacher, [replace(asked[0], images=asked[0].images[:1] * 9)]))
 
 
 def test_one_broken_or_overlong_request_is_an_error_of_its_own(

@@ -34,6 +34,17 @@ class Chat:
         """Whether `render` writes the special tokens itself."""
         return self.tokenizer.chat_template is not None
 
+    def pictures(self, request: Request) -> list[Image.Image]:
+        """A request's pictures, decoded. Raises OSError, ValueError or DecompressionBombError for
+        what is no picture, and ModelError where the model can see none.
+        """
+        if request.images and not self.sees:
+            raise ModelError(
+                "the model reads text only, and pictures were sent",
+                cure="name a vision-language model, or ask for no frames",
+            )
+        return [picture(data) for data in request.images]
+
     def render(self, request: Request) -> str:
         """The request in the model's chat form, pictures first."""
         text = request.prompt
@@ -65,7 +76,7 @@ def end_tokens(*named: int | list[int] | None) -> set[int]:
 
 
 def picture(data: bytes) -> Image.Image:
-    """A decoded picture. Raises OSError, ValueError or DecompressionBombError."""
+    """A decoded picture; raises as `Chat.pictures`."""
     try:
         return Image.open(io.BytesIO(data)).convert("RGB")
     except UnidentifiedImageError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import llguidance.hf
@@ -30,7 +31,6 @@ class Grammars:
         self._tokenizer: LLTokenizer = llguidance.hf.from_tokenizer(
             tokenizer, n_vocab=max(vocabulary, len(tokenizer)), eos_token=end
         )
-        self._texts: dict[str, str] = {}
 
     def processor(self, schemas: Sequence[dict[str, Any] | None]) -> SchemaProcessor:
         """A logits processor for one batch; rows without a schema run free."""
@@ -39,18 +39,19 @@ class Grammars:
     def _matcher(self, schema: dict[str, Any] | None) -> LLMatcher | None:
         if schema is None:
             return None
-        key = json.dumps(schema)
-        if key not in self._texts:
-            self._texts[key] = LLMatcher.grammar_from_json_schema(
-                key, defaults={"whitespace_flexible": False}
-            )
-        matcher = LLMatcher(self._tokenizer, self._texts[key])
+        matcher = LLMatcher(self._tokenizer, _grammar(json.dumps(schema)))
         if matcher.is_error():
             raise ModelError(
                 f"the schema cannot constrain decoding: {matcher.get_error()}",
                 cure="use fewer or plainer schema keywords",
             )
         return matcher
+
+
+# Bounded, because many schemas are of one clip alone: its length limits the seconds in a reply.
+@lru_cache(maxsize=256)
+def _grammar(schema: str) -> str:
+    return str(LLMatcher.grammar_from_json_schema(schema, defaults={"whitespace_flexible": False}))
 
 
 class SchemaProcessor:

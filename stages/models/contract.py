@@ -17,18 +17,15 @@ a reply found in its cache is not asked for.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
 from clipmill.schemas.errors import ReplyMismatch
 from clipmill.schemas.records import Segment
 from clipmill.stages.models.prompts import load_prompt
+from clipmill.stages.models.read_reply import Refused, read
 from clipmill.stages.models.replies import match
 from clipmill.stages.models.reply_cache import Remembered, ReplyCache, reply_key
 from clipmill.stages.models.tab import Bill, afford, current_tab, pay
@@ -38,16 +35,6 @@ Check = Callable[[str, Any], str | None]
 """(request id, value) -> what is wrong with the value beyond its schema, None if nothing."""
 
 REPAIR = "repair.v1"
-_LONGEST = 100_000  # characters of a reply worth parsing; a runaway is not
-
-
-class Refused(Exception):
-    """A reply breaks its contract; `reason` is counted, `complaint` is told to the teacher."""
-
-    def __init__(self, reason: str, complaint: str) -> None:
-        super().__init__(f"{reason}: {complaint}")
-        self.reason = reason
-        self.complaint = complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +95,7 @@ class _Visit:
         self.cache = cache
         self.answers = Answers()
         self.cached = self.repaired = self.retries = 0
+        self.error = ""
         self.identity = teacher.settings.identity() if cache is not None else {}
 
     async def serve(self, group: list[Request]) -> None:
@@ -137,6 +125,7 @@ class _Visit:
             completion_tokens=usage.completion_tokens,
             seconds=seconds,
             cost=self._cost(usage),
+            error=self.error,
         )
 
     def _cost(self, usage: Usage) -> float:
@@ -175,6 +164,7 @@ class _Visit:
             self.answers.usage += reply.usage
             await pay(reply.usage.tokens, self._cost(reply.usage))
             self.retries += reply.tries - 1
+            self.error = reply.error or self.error
             try:
                 value = self._value(name, reply, request.schema)
             except Refused as refusal:
@@ -184,7 +174,7 @@ class _Visit:
             self.repaired += repaired
             self.answers.found[name] = Answer(value, repaired)
             if self.cache is not None:
-                entry = Remembered(reply.text, repaired).to_bytes()
+                entry = Remembered(reply.text, repaired, reply.usage).to_bytes()
                 await asyncio.to_thread(self.cache.put, keys[name], entry)
         return refused
 
@@ -215,35 +205,6 @@ class _Visit:
         return value
 
 
-def read(reply: Reply, schema: dict[str, Any] | None) -> Any:
-    """The value in a reply: its text, or its JSON if a schema is given. Raises Refused."""
-    if reply.error is not None or reply.finish_reason == "error":
-        raise Refused("error", "")
-    if not isinstance(reply.text, str):
-        raise Refused("not_text", "")
-    if reply.finish_reason != "stop":
-        raise Refused("truncated", "it was cut off at the length limit; answer much shorter")
-    if len(reply.text) > _LONGEST:
-        raise Refused("off_schema", "it is far too long")
-    if schema is None:
-        text = reply.text.strip()
-        if not text:
-            raise Refused("off_schema", "it is empty")
-        _storable(text)
-        return text
-    try:
-        value = json.loads(
-            _unfenced(reply.text), parse_constant=_no_constant, object_pairs_hook=_no_doubles
-        )
-    except (ValueError, RecursionError) as error:
-        raise Refused("not_json", f"it is not one JSON value: {error}"[:200]) from error
-    problem = best_match(Draft202012Validator(schema).iter_errors(value))
-    if problem is not None:
-        raise Refused("off_schema", f"{problem.json_path}: {problem.message}"[:300])
-    _storable(value)
-    return value
-
-
 def mark_rejected(segment: Segment, role: str, reason: str) -> None:
     """Leave the countable mark of a rejection on a segment, see the module's docstring."""
     segment.labels[f"rejected_{role}"] = reason
@@ -254,38 +215,3 @@ def _repair(request: Request, refused: Refused, attempt: str) -> Request:
         return replace(request, id=attempt)
     prompt = load_prompt(REPAIR).render(request=request.prompt, complaint=refused.complaint)
     return replace(request, id=attempt, prompt=prompt)
-
-
-def _unfenced(text: str) -> str:
-    """Without the Markdown fence that chat models like to put around a whole JSON reply."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```") and "\n" in text:
-        head, _, body = text.partition("\n")
-        if head in ("```", "```json"):
-            return body[:-3]
-    return text
-
-
-def _storable(value: Any) -> None:
-    """Refuse what JSON can spell and UTF-8 columns cannot hold, in any string at any depth."""
-    if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise Refused("not_text", "it holds characters that are not text")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _storable(key)
-            _storable(item)
-    elif isinstance(value, list):
-        for item in value:
-            _storable(item)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has the same key twice")
-    return found

@@ -2,9 +2,8 @@
 
 Every request is sent for itself, as many at a time as the settings allow. What a busy or ailing
 server answers (429, 5xx, silence, a cut or garbled body) is tried again after a random pause that
-doubles, or the one it asks for. The protocol pairs replies with requests by their connection only,
-so every attempt carries an `X-Request-Id` of its own, which vLLM and others put into the reply: a
-reply with another attempt's id is thrown away with its connection.
+doubles, or the one it asks for. A reply to another attempt (see `chat_protocol`) is thrown away
+with its connection, and its request tried again.
 
 When a request is given up, a server that answered others meanwhile has a quarrel with this request,
 and the reply is an error to be counted. One that answered nobody is down or set up wrongly: that is
@@ -18,39 +17,35 @@ at every connection for every request), aiohttp 0.1 ms, and that CPU is wanted f
 from __future__ import annotations
 
 import asyncio
-import base64
-import email.utils
 import json
 import os
 import random
-import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiohttp
 
 from clipmill.schemas.errors import ModelError
+from clipmill.stages.models.chat_protocol import (
+    Stray,
+    answer,
+    attempt_name,
+    question,
+    seconds,
+)
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.own_loop import OwnLoop
 from clipmill.stages.models.tab import afford
-from clipmill.stages.models.teacher import Finish, Reply, Request, TeacherSettings, Usage
+from clipmill.stages.models.teacher import Reply, Request, TeacherSettings
 
 T = TypeVar("T")
 
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
 _SETUP = {401, 402, 403, 404, 405}  # key, credit, address or model name: the same for every clip
-_FINISH: dict[str, Finish] = {"stop": "stop", "eos_token": "stop", "length": "length"}
-_OURS = re.compile(r"cm-[0-9a-f]{20}")
 _LARGEST = 8 << 20  # bytes of a reply worth reading
 _PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds
-# Control tokens as the common chat models spell them; which one serves is not known here.
-_CONTROL = re.compile(
-    r"<(?=[|\uff5c][^<>\s]{1,60}[|\uff5c]>|/?s>|(start|end)_of_turn>|/?(image|video|audio|img)\w*>)"
-    r"|\[(?=/?INST\])"
-)
 
 
 class _Trouble(Exception):
@@ -59,10 +54,6 @@ class _Trouble(Exception):
     def __init__(self, message: str, pause: float | None = None) -> None:
         super().__init__(message)
         self.pause = pause  # seconds the server asks to be left alone
-
-
-class _Stray(_Trouble):
-    """Something came back that is not the reply to what was sent."""
 
 
 class _Refused(Exception):
@@ -145,7 +136,7 @@ class OpenAITeacher:
             await afford()
             begun = time.monotonic()
             # Encoded once it is its turn: what waits holds frames, not a second copy of them.
-            body = json.dumps(self._body(request)).encode()
+            body = question(self.settings, request)
             attempt = 0
             last: _Trouble | _Refused = _Trouble("nothing was sent")
             try:
@@ -169,12 +160,12 @@ class OpenAITeacher:
 
     async def _attempt(self, request: Request, body: bytes, attempt: int) -> Reply:
         """One sending. Raises _Trouble, _Refused or ModelError."""
-        name = f"cm-{secrets.token_hex(10)}"
+        name = attempt_name()
 
         def read(response: aiohttp.ClientResponse, data: bytes) -> Reply:
             if response.status != 200:
                 raise self._failure(response, data)
-            return _parsed(request.id, name, response.headers.get("x-request-id", ""), data)
+            return answer(request.id, name, response.headers.get("x-request-id", ""), data)
 
         reply = await self._send("POST", "/chat/completions", body, name, read)
         self._answered = time.monotonic()
@@ -203,10 +194,10 @@ class OpenAITeacher:
                         raise _Trouble(f"a reply of more than {_LARGEST >> 20} MiB")
                 try:
                     return read(response, bytes(data))
-                except _Stray:
+                except Stray as stray:
                     # What this connection brings next could be the reply that was due now.
                     response.close()
-                    raise
+                    raise _Trouble(str(stray)) from stray
         except TimeoutError as error:
             raise _Trouble(f"no answer within {self._server.timeout_s:g} s") from error
         except aiohttp.ClientError as error:
@@ -221,7 +212,7 @@ class OpenAITeacher:
                 f"{self._server.key_variable}; then `clipmill retry OUT`",
             )
         if status in _AGAIN or status >= 500:
-            pause = _seconds(response.headers.get("retry-after"))
+            pause = seconds(response.headers.get("retry-after"))
             if pause is not None and status in (429, 503):
                 self._silence = max(self._silence, time.monotonic() + pause)
             return _Trouble(f"status {status}: {message}", pause)
@@ -249,66 +240,3 @@ class OpenAITeacher:
         """Seconds to wait: random up to a doubling bound, so that clients do not come in step."""
         bound = min(_PAUSE * 2.0 ** (attempt - 1), _LONGEST_PAUSE)
         return (asked or 0.0) + self._jitter.uniform(0.0, bound)
-
-    def _body(self, request: Request) -> dict[str, Any]:
-        text = _CONTROL.sub(lambda found: f"{found[0]} ", request.prompt)
-        content: Any = text
-        if request.images:
-            content = [
-                *({"type": "image_url", "image_url": {"url": _url(i)}} for i in request.images),
-                {"type": "text", "text": text},
-            ]
-        body: dict[str, Any] = {
-            "model": self.settings.model,
-            "messages": [{"role": "user", "content": content}],
-            self._server.length_key: request.max_tokens,
-            "temperature": request.temperature,
-        }
-        if request.temperature > 0:
-            body["seed"] = request.seed
-        if request.schema is not None and self._server.constrain == "json_schema":
-            form = {"name": "reply", "strict": True, "schema": request.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": form}
-        elif request.schema is not None and self._server.constrain == "json_object":
-            body["response_format"] = {"type": "json_object"}
-        return body
-
-
-def _parsed(id: str, name: str, echoed: str, data: bytes) -> Reply:
-    try:
-        body = json.loads(data)
-        (choice,) = body["choices"]
-        text, finish = choice["message"]["content"], choice["finish_reason"]
-        others = set(_OURS.findall(f"{body.get('id')} {echoed}")) - {name}
-        used = body.get("usage") or {}
-        usage = Usage(_count(used.get("prompt_tokens")), _count(used.get("completion_tokens")))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _Stray("the body is no chat completion") from error
-    if others:
-        raise _Stray("the reply belongs to another request")
-    if isinstance(text, str) and str(finish) in _FINISH:
-        return Reply(id, text, _FINISH[finish], usage)
-    return Reply(id, finish_reason="error", usage=usage, error=f"finish reason {finish!r}"[:100])
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and 0 <= value < 1 << 32 else 0
-
-
-def _seconds(header: str | None) -> float | None:
-    """A Retry-After header: seconds, or a date (RFC 9110, 10.2.3)."""
-    if not header:
-        return None
-    try:
-        return max(float(header), 0.0) if header.strip()[:1].isdigit() else _until(header)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _until(date: str) -> float:
-    return max(email.utils.parsedate_to_datetime(date).timestamp() - time.time(), 0.0)
-
-
-def _url(picture: bytes) -> str:
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

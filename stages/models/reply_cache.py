@@ -15,11 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from clipmill.schemas.fingerprints import fingerprint
-from clipmill.stages.models.teacher import Request
+from clipmill.stages.models.teacher import Request, Usage
 
 _FORMAT = 1  # raised when a key or an entry means something else than before
 
@@ -34,13 +34,14 @@ class ReplyCache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A complete reply that kept its contract."""
+    """A complete reply that kept its contract, and what it cost when it was given."""
 
     text: str
     repaired: bool = False
+    usage: Usage = field(default_factory=Usage)
 
     def to_bytes(self) -> bytes:
-        return json.dumps({"text": self.text, "repaired": self.repaired}).encode()
+        return json.dumps(asdict(self)).encode()
 
     @staticmethod
     def from_bytes(data: bytes) -> Remembered | None:

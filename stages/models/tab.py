@@ -33,6 +33,7 @@ class Bill:
     completion_tokens: int = 0
     seconds: float = 0.0  # waiting for replies; those who wait side by side count each
     cost: float = 0.0
+    error: str = ""  # what the teacher last said of a request that it could not answer
 
     @property
     def tokens(self) -> int:
@@ -43,9 +44,9 @@ class Bill:
         sums = {
             f.name: getattr(self, f.name) + getattr(other, f.name)
             for f in fields(self)
-            if f.name != "teacher"
+            if f.name not in ("teacher", "error")
         }
-        return replace(self, **sums)
+        return replace(self, **sums, error=other.error or self.error)
 
 
 class Purse(Protocol):

@@ -84,11 +84,14 @@ class VllmSettings(StageSettings):
     max_length: int | None = Field(default=None, ge=16)
     """Longest prompt with its reply, in tokens; none is the model's own limit."""
     max_images: int = Field(default=32, ge=0)
-    """Pictures in one request at most; memory is set aside for so many."""
+    """Pictures in one request at most; a stage that sends more fails and says so."""
     gpu_memory: float = Field(default=0.9, gt=0, le=1)
     """Share of a GPU's memory that vLLM takes."""
     concurrency: int = Field(default=128, ge=1)
     """Requests generated at a time."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Tokens computed in one step, prompts and replies together; none is vLLM's own choice. More
+    is faster for long prompts, and each reply waits longer for its next token."""
     eager: bool = False
     """Start in seconds, without compiling; slower afterwards."""
 

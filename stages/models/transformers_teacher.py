@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from clipmill.schemas.errors import ModelError
-from clipmill.stages.models.chat import Chat, end_tokens, picture
+from clipmill.stages.models.chat import Chat, end_tokens
 from clipmill.stages.models.identity import ModelIdentity, local_folder
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
@@ -107,15 +107,10 @@ class TransformersTeacher:
         ready: list[_Item] = []
         for place, request in enumerate(requests):
             try:
-                pictures = [picture(data) for data in request.images]
+                pictures = self._chat.pictures(request)
             except (OSError, ValueError, Image.DecompressionBombError) as error:
                 replies[place] = Reply(request.id, finish_reason="error", error=f"image: {error}")
                 continue
-            if pictures and not self._chat.sees:
-                raise ModelError(
-                    f"model {self.settings.model!r} reads text only, and pictures were sent",
-                    cure="name a vision-language model, or ask for no frames",
-                )
             ready.append((place, request, pictures))
         for batch in self._batches(ready):
             found = self._generate_in_memory(batch)

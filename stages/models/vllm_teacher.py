@@ -19,12 +19,38 @@ from typing import Any
 from PIL import Image
 
 from clipmill.schemas.errors import ModelError
-from clipmill.stages.models.chat import Chat, end_tokens, picture
+from clipmill.stages.models.chat import Chat, end_tokens
 from clipmill.stages.models.identity import ModelIdentity, local_folder
 from clipmill.stages.models.own_loop import OwnLoop
 from clipmill.stages.models.tab import afford
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
+
+
+def engine_arguments(settings: TeacherSettings, sees: bool) -> dict[str, Any]:
+    """A recipe's settings under vLLM's names, for a model that sees pictures or reads text only."""
+    own = settings.vllm
+    return {
+        "revision": None if local_folder(settings.source) else settings.revision,
+        "dtype": settings.dtype,
+        "tensor_parallel_size": own.tensor_parallel,
+        # An actor's GPUs are on one node. Inside a placement group vLLM would choose Ray and wait
+        # for GPUs that this very actor holds.
+        "distributed_executor_backend": "mp" if own.tensor_parallel > 1 else None,
+        "max_model_len": own.max_length,
+        "max_num_seqs": own.concurrency,
+        "max_num_batched_tokens": own.batch_tokens,
+        "gpu_memory_utilization": own.gpu_memory,
+        "enforce_eager": own.eager,
+        "enable_prefix_caching": True,
+        "limit_mm_per_prompt": {"image": own.max_images, "video": 0} if sees else {},
+        # A checkpoint's own sampling defaults would fill every gap in ours.
+        "generation_config": "vllm",
+        # White space between JSON tokens is free for the grammar, and a model that likes it would
+        # spend its whole reply there. A flag on single requests does nothing.
+        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+        "disable_log_stats": True,
+    }
 
 
 class VllmTeacher:
@@ -91,31 +117,9 @@ class VllmTeacher:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        own = self.settings.vllm
-        self._slots = asyncio.Semaphore(2 * own.concurrency)
-        self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(
-                model=model,
-                revision=None if local_folder(self.settings.source) else self.settings.revision,
-                dtype=self.settings.dtype,
-                tensor_parallel_size=own.tensor_parallel,
-                max_model_len=own.max_length,
-                max_num_seqs=own.concurrency,
-                gpu_memory_utilization=own.gpu_memory,
-                enforce_eager=own.eager,
-                enable_prefix_caching=True,
-                limit_mm_per_prompt={"image": own.max_images, "video": 0} if sees else {},
-                # A checkpoint's own sampling defaults would fill every gap in ours.
-                generation_config="vllm",
-                # White space between JSON tokens is free for the grammar, and a model that likes
-                # it would spend its whole reply there. A flag on single requests does nothing.
-                structured_outputs_config={
-                    "backend": "guidance",
-                    "disable_any_whitespace": True,
-                },
-                disable_log_stats=True,
-            )
-        )
+        self._slots = asyncio.Semaphore(2 * self.settings.vllm.concurrency)
+        arguments = engine_arguments(self.settings, sees)
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **arguments))
 
     async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
         return list(await asyncio.gather(*map(self._one, requests)))
@@ -127,12 +131,8 @@ class VllmTeacher:
         try:
             async with self._slots:
                 await afford()
-                pictures = [await asyncio.to_thread(picture, data) for data in request.images]
-                if pictures and not self._chat.sees:
-                    raise ModelError(
-                        f"model {self.settings.model!r} reads text only, and pictures were sent",
-                        cure="name a vision-language model, or ask for no frames",
-                    )
+                self._fits(request)
+                pictures = await asyncio.to_thread(self._chat.pictures, request)
                 return await self._generate(request, pictures)
         except EngineDeadError as error:
             raise ModelError(
@@ -141,6 +141,15 @@ class VllmTeacher:
         except (OSError, ValueError, Image.DecompressionBombError, VLLMClientError) as error:
             # A broken picture, or a request longer than the model: the fault is this request's.
             return Reply(request.id, finish_reason="error", error=str(error)[:300])
+
+    def _fits(self, request: Request) -> None:
+        """A stage that sends too much sends it for every clip: no fault of the one asked about."""
+        most = self.settings.vllm.max_images
+        if len(request.images) > most:
+            raise ModelError(
+                f"a request has {len(request.images)} pictures, the engine takes {most}",
+                cure="raise teacher.vllm.max_images, or ask for fewer frames",
+            )
 
     async def _generate(self, request: Request, pictures: list[Image.Image]) -> Reply:
         from vllm import SamplingParams

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.caption.caption_clip import caption_schema
+from clipmill.stages.models.chat_protocol import seconds
 from clipmill.stages.models.contract import Answers, ask
-from clipmill.stages.models.openai_teacher import OpenAITeacher, _seconds
+from clipmill.stages.models.openai_teacher import OpenAITeacher
 from clipmill.stages.models.tab import open_tab
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage, open_teacher
 
@@ -125,10 +126,10 @@ def test_the_wait_a_server_asks_for_is_kept_by_all_requests() -> None:
 
 
 def test_retry_after_may_be_seconds_or_a_date() -> None:
-    assert _seconds("2.5") == 2.5
-    assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert seconds("2.5") == 2.5
+    assert seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     for nonsense in (None, "", "soon", "-3", "nan", "1e999x"):
-        assert _seconds(nonsense) is None
+        assert seconds(nonsense) is None
 
 
 def test_a_request_the_server_always_fails_is_an_error_of_its_own() -> None:

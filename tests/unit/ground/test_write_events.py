@@ -108,7 +108,7 @@ def test_a_reply_that_is_mended_when_asked_again_counts_in_full(
 def test_well_formed_replies_are_taken_and_malformed_ones_are_not() -> None:
     """The family's bar: at least 99 % of well-formed and none of the malformed."""
     from clipmill.stages.ground.write_events import events_schema
-    from clipmill.stages.models.contract import Refused, read
+    from clipmill.stages.models.read_reply import Refused, read
     from clipmill.stages.models.teacher import Reply
 
     schema = events_schema(20, 200)

@@ -9,7 +9,8 @@ import pytest
 from fake_teacher import MALFORMED, FakeTeacher, captioned
 
 from clipmill.stages.caption.caption_clip import caption_schema
-from clipmill.stages.models.contract import Answer, Answers, Refused, ask, read
+from clipmill.stages.models.contract import Answer, Answers, ask
+from clipmill.stages.models.read_reply import Refused, read
 from clipmill.stages.models.teacher import Reply, Request, Usage
 
 SCHEMA = caption_schema(100)
