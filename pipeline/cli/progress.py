@@ -1,16 +1,18 @@
 """The view of a run while it goes on, and its account at the end.
 
 On a terminal a bar of videos and a line per stage are kept up to date; in a log file a line is
-written per phase and per tenth of the videos, because a bar there is only noise. Both go to
-standard error, so that `--json` has standard output to itself.
+written per phase, per tenth of the videos and per minute, because a bar there is only noise. Both
+say what teachers have been asked and refused, for those are the hours and the money of a run. Both
+go to standard error, so that `--json` has standard output to itself.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,6 +29,7 @@ from rich.text import Text
 
 from clipmill.pipeline.engine.events import Event, Summary
 from clipmill.pipeline.recipe.recipe import Recipe
+from clipmill.stages.models.tab import Bill
 
 PHASES = {
     "inputs": "reading the list of inputs",
@@ -36,6 +39,7 @@ PHASES = {
     "pack": "packing shards",
     "done": "done",
 }
+_LINE_S = 60.0  # between two lines of a log while nothing else is told
 _SHOWN = 12  # reasons listed in a summary; `clipmill stats` has them all
 
 
@@ -47,6 +51,7 @@ class Tally:
     segments: int = 0
     busy_s: float = 0.0
     workers: set[str] = field(default_factory=set)
+    bill: Bill | None = None  # of all its teachers, where it asked any
 
 
 class Counts:
@@ -64,26 +69,60 @@ class Counts:
             tally.segments += lap.segments
             tally.busy_s += lap.end - lap.start
             tally.workers.add(lap.worker)
+            for bill in lap.bills:
+                tally.bill = tally.bill + bill if tally.bill else bill
         if event.receipt is not None and event.receipt.failure is not None:
             kind = event.receipt.failure.kind
             self.failed[kind] = self.failed.get(kind, 0) + 1
+
+    @property
+    def elapsed(self) -> float:
+        return max(time.monotonic() - self.started, 1e-9)
+
+    def asked(self) -> list[str]:
+        """A phrase for each stage that has asked a teacher: how much, how fast, what it cost."""
+        return [
+            f"{name} {', '.join(billed(asdict(tally.bill)))}, {tally.segments / self.elapsed:.1f}/s"
+            for name, tally in self.stages.items()
+            if tally.bill is not None
+        ]
 
     def table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         table.add_column("stage")
         for column in ("parts", "segments", "seg/s", "busy s", "actors"):
             table.add_column(column, justify="right")
-        elapsed = max(time.monotonic() - self.started, 1e-9)
+        if self.asked():
+            table.add_column("teacher")
         for name, tally in self.stages.items():
             table.add_row(
                 Text(name),
                 str(tally.parts),
                 str(tally.segments),
-                f"{tally.segments / elapsed:.1f}",
+                f"{tally.segments / self.elapsed:.1f}",
                 f"{tally.busy_s:.1f}",
                 str(len(tally.workers)),
+                *([Text(", ".join(billed(asdict(tally.bill))))] if tally.bill else []),
             )
         return table
+
+
+def remaining(elapsed: float, done: int, total: int) -> str:
+    """How long it will take if the rest goes as what is done did; nothing while nothing is."""
+    if not 0 < done < total:
+        return ""
+    left = elapsed * (total - done) / done
+    return f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left"
+
+
+def billed(row: Mapping[str, Any]) -> list[str]:
+    """A bill in words; what is nothing is left out."""
+    named = ("cached", "repaired", "rejected", "retries")
+    parts = [f"{row['requests']} requests", *(f"{row[name]} {name}" for name in named if row[name])]
+    parts.append(f"{row['prompt_tokens']} + {row['completion_tokens']} tokens")
+    if row["cost"]:
+        parts.append(f"cost {row['cost']:.4g}")
+    return parts
 
 
 @contextmanager
@@ -140,20 +179,26 @@ class _Log:
         self.console = console
         self.counts = counts
         self.said: tuple[str, int] = ("", -1)
+        self.last = 0.0
 
     def __call__(self, event: Event) -> None:
         self.counts.add(event)
         tenth = event.done * 10 // event.total if event.total else 0
-        if (event.phase, tenth) == self.said:
+        elapsed = self.counts.elapsed
+        if (event.phase, tenth) == self.said and elapsed < self.last + _LINE_S:
             return
-        self.said = (event.phase, tenth)
+        self.said, self.last = (event.phase, tenth), elapsed
         text = PHASES[event.phase]
         if event.total:
             text += f": {event.done} of {event.total}"
         if self.counts.failed:
             text += f", {sum(self.counts.failed.values())} failed"
-        seconds = time.monotonic() - self.counts.started
-        self.console.print(f"[{seconds:8.1f} s] {text}", markup=False, highlight=False)
+        if event.phase == "annotate":
+            left = remaining(elapsed, event.done, event.total)
+            text = "; ".join([text, *self.counts.asked(), *([left] if left else [])])
+        self.console.print(
+            f"[{elapsed:8.1f} s] {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def print_summary(summary: Summary) -> None:
@@ -187,15 +232,11 @@ def _counted(counts: dict[str, int]) -> Text:
     return Text(f"{sum(counts.values())}: {', '.join(parts)}" if parts else "none")
 
 
-def _billed(row: dict[str, str | int | float]) -> Text:
-    """One stage's bill of one teacher; what is nothing is left out."""
-    named = ("cached", "repaired", "rejected", "retries")
-    parts = [f"{row['stage']}: {row['requests']} requests to {row['teacher']}"]
-    parts += [f"{row[name]} {name}" for name in named if row[name]]
-    parts.append(f"{row['prompt_tokens']} + {row['completion_tokens']} tokens")
-    if row["cost"]:
-        parts.append(f"cost {row['cost']:.4g}")
-    return Text(", ".join(parts))
+def _billed(row: Mapping[str, Any]) -> Text:
+    """One stage's bill of one teacher, and the last thing that it could not do."""
+    asked, *others = billed(row)
+    text = ", ".join([f"{row['stage']}: {asked} to {row['teacher']}", *others])
+    return Text(f"{text}; last error: {row['error']}" if row["error"] else text)
 
 
 def _size(size: float) -> str:

@@ -42,6 +42,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 Listener = Callable[[Event], None]
 
+KEEP_S = 30.0
+"""How often a run writes down what its teachers have used so far."""
+
 
 class Engine(Protocol):
     """What carries parcels through a plan's groups: Ray, or a plain loop."""
@@ -111,7 +114,7 @@ def run(
             )
             spending = Spending()
             try:
-                _annotate(carrier, job, parcels, len(videos), lease, spending, tell)
+                _annotate(carrier, job, parcels, len(videos), lease, name, spending, tell)
             finally:
                 spending.keep(store, name)
             summary = _finish(carrier, recipe, ledger, videos, lease.fence, repack, tell)
@@ -199,18 +202,22 @@ def _annotate(
     parcels: list[Parcel],
     total: int,
     lease: Lease,
+    name: str,
     spending: Spending,
     tell: Listener,
 ) -> None:
     done = total - len(parcels)
     ended = {parcel.key: len(parcel.resume.done) for parcel in parcels}  # parts of earlier runs
     left = dict.fromkeys(ended, -1)  # parts still to come, -1 = not known yet
-    stopped = False
+    stopped, kept = False, time.monotonic()
     tell(Event("annotate", done=done, total=total))
     for parcel in engine.stream(job, parcels):
         lease.check()
         job.store.reserve(0)
         spending.add(parcel.laps)
+        if time.monotonic() - kept > KEEP_S:
+            spending.keep(job.store, name)
+            kept = time.monotonic()
         stopped = parcel.stopped
         if stopped:
             break

@@ -3,7 +3,8 @@
 The budget is taken from reply by reply, by all workers from one purse, so a run stops with only
 those requests on top that were under way at that moment. It counts one run: the next run of the
 same command has the budget again and begins where this one stopped, and replies that were paid for
-are in the cache. The ledger of each run stays in the output as `usage/<run>.json`.
+are in the cache. The ledger of each run stays in the output as `usage/<run>.json`, written as the
+run goes on, so that a run that was killed is on the account too.
 """
 
 from __future__ import annotations
@@ -63,11 +64,23 @@ class Spending:
 
     bills: dict[tuple[str, str], Bill] = field(default_factory=dict)
 
+    @staticmethod
+    def of(store: Store) -> Spending:
+        """What all runs into an output have used together."""
+        found = Spending()
+        for item in store.list("usage/"):
+            for row in json.loads(store.get(item.key)):
+                found._enter(row.pop("stage"), Bill(**row))
+        return found
+
     def add(self, laps: Iterable[Lap]) -> None:
         for lap in laps:
             for bill in lap.bills:
-                key = (lap.stage, bill.teacher)
-                self.bills[key] = self.bills[key] + bill if key in self.bills else bill
+                self._enter(lap.stage, bill)
+
+    def _enter(self, stage: str, bill: Bill) -> None:
+        key = (stage, bill.teacher)
+        self.bills[key] = self.bills[key] + bill if key in self.bills else bill
 
     @property
     def tokens(self) -> int:
@@ -82,7 +95,7 @@ class Spending:
         return [{"stage": stage, **asdict(bill)} for (stage, _), bill in sorted(self.bills.items())]
 
     def keep(self, store: Store, run: str) -> None:
-        """Write the ledger of this run; called now and then, and at the end."""
+        """Write the ledger of this run, over what was written of it before."""
         if self.bills:
             store.put(f"usage/{run}.json", json.dumps(self.rows(), indent=1).encode())
 

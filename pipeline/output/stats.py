@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipmill.pipeline.engine.ledger import Ledger
+from clipmill.pipeline.engine.spending import Spending
 from clipmill.pipeline.output.decide import Verdicts, read_verdicts
 from clipmill.pipeline.output.pack import PackManifest, read_failures, read_manifest
 from clipmill.pipeline.output.tables import manifest as tables_manifest
@@ -58,6 +59,8 @@ class Stats:
     clip_hours: dict[str, float] = field(default_factory=dict)  # kept, dropped
     dropped: dict[str, int] = field(default_factory=dict)  # "decision: reason" -> clips
     failed: dict[str, int] = field(default_factory=dict)  # class -> videos and clips
+    teachers: dict[str, dict[str, str | int | float]] = field(default_factory=dict)
+    """What teachers were asked and used, "stage: model", all runs into this output together."""
     shards: int = 0
     shard_bytes: int = 0
     seconds: Histogram = field(default_factory=Histogram)
@@ -119,6 +122,8 @@ def stats(store: Store) -> Stats:
                     states[video_key(video)] = whole if kept.get(video) else "dropped"
         _count_clips(store, verdicts, manifest, found)
         _count_texts(store, found)
+    for row in Spending.of(store).rows():
+        found.teachers[f"{row.pop('stage')}: {row.pop('teacher')}"] = row
     found.inputs = dict(sorted(Counter(states.values()).items()))
     found.failed = dict(failed.most_common())
     return found

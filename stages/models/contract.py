@@ -76,7 +76,7 @@ async def ask(
         ended = await asyncio.gather(*map(visit.serve, groups), return_exceptions=True)
     finally:
         if tab is not None:
-            tab.add(visit.bill(len(requests), time.monotonic() - start))
+            tab.add(visit.bill(time.monotonic() - start))
     for error in ended:
         if isinstance(error, BaseException):
             raise error
@@ -112,11 +112,11 @@ class _Visit:
             refused = await self._round(repairs, second, keys)
         self.answers.rejected.update((name, found.reason) for name, found in refused.items())
 
-    def bill(self, requests: int, seconds: float) -> Bill:
+    def bill(self, seconds: float) -> Bill:
         answers, usage = self.answers, self.answers.usage
         return Bill(
             teacher=self.teacher.identity.name,
-            requests=requests,
+            requests=len(answers.found) + len(answers.rejected),
             cached=self.cached,
             repaired=self.repaired,
             rejected=len(answers.rejected),

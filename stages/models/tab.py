@@ -24,7 +24,7 @@ class Bill:
     """What one teacher was asked. `cost` is in the currency of the recipe's prices."""
 
     teacher: str = ""
-    requests: int = 0  # questions, however often each had to be sent
+    requests: int = 0  # questions answered or rejected, however often each had to be sent
     cached: int = 0  # of them answered from the cache, at no cost
     repaired: int = 0  # of them answered at the second asking
     rejected: int = 0  # of them without a reply that keeps its contract

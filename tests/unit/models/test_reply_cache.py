@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -86,6 +87,7 @@ def test_a_known_reply_is_not_asked_for_and_says_the_same() -> None:
     first, paid = asked(teacher, cache, *requests)
     again, free = asked(teacher, cache, *(replace(r, id=f"other {r.id}") for r in requests[::-1]))
     assert len(teacher.asked) == 3
+    assert all(json.loads(entry)["usage"]["completion_tokens"] == 5 for entry in cache.values())
     assert {f"other {n}": a for n, a in first.found.items()} == again.found
     assert paid.bills["fake"].cached == 0 and paid.bills["fake"].tokens == 45
     bill = free.bills["fake"]
@@ -99,6 +101,7 @@ def test_what_broke_its_contract_is_asked_again_by_the_next_run(fate: Any) -> No
     answers, tab = asked(teacher, cache, PLAIN)
     assert answers.rejected and cache == {}
     assert tab.bills["fake"].rejected == 1
+    assert tab.bills["fake"].error == ("out of memory" if fate == "error" else "")
     assert asked(honest(), cache, PLAIN)[0].found
 
 
@@ -165,6 +168,7 @@ def test_an_empty_purse_stops_the_asking_and_keeps_what_was_answered() -> None:
 def test_bills_of_one_teacher_add_up() -> None:
     one = Bill("t", requests=2, prompt_tokens=5, cost=0.5)
     assert one + one == Bill("t", requests=4, prompt_tokens=10, cost=1.0)
+    assert (Bill("t", error="first") + Bill("t", error="last") + one).error == "last"
     tab = Tab()
     for bill in (one, Bill("u"), one):
         tab.add(bill)

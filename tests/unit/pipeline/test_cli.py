@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
+from rich.console import Console
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from clipmill.pipeline.cli import app
+from clipmill.pipeline.cli import app, progress
 from clipmill.pipeline.cli.jobs import entrypoint
 from clipmill.pipeline.cli.messages import exit_code, printable
-from clipmill.pipeline.cli.progress import Counts
+from clipmill.pipeline.cli.progress import Counts, remaining
 from clipmill.pipeline.engine.events import Event
 from clipmill.pipeline.engine.parcel import Lap, Receipt
 from clipmill.pipeline.recipe.recipe_file import builtin_recipes
@@ -31,6 +34,7 @@ from clipmill.schemas.errors import (
     Unreadable,
 )
 from clipmill.schemas.records import Failure
+from clipmill.stages.models.tab import Bill
 
 REPOSITORY = Path(__file__).parents[3]
 BROKEN = REPOSITORY / "tests" / "broken_recipes"
@@ -266,3 +270,31 @@ def test_progress_adds_up_laps_and_failures() -> None:
     assert (split.parts, split.segments, split.busy_s, split.workers) == (2, 8, 5.0, {"w1"})
     assert counts.stages["embed"].parts == 1
     assert counts.failed == {"unreadable": 1}
+    assert counts.asked() == []
+
+
+def test_progress_says_what_teachers_were_asked_and_how_long_it_will_take() -> None:
+    counts = Counts(["caption"])
+    counts.started -= 100.0
+    first = Bill("qwen", 50, rejected=3, prompt_tokens=9000, completion_tokens=500, cost=0.25)
+    for bill in (first, Bill("qwen", 150, retries=2, prompt_tokens=1000)):
+        counts.add(Event("annotate", laps=(Lap("caption", 0, 1, 100, "w", (bill,)),)))
+    (said,) = counts.asked()
+    assert said == (
+        "caption 200 requests, 3 rejected, 2 retries, 10000 + 500 tokens, cost 0.25, 2.0/s"
+    )
+    assert remaining(600.0, 30, 120) == "about 30 min left"
+    assert remaining(10.0, 1, 3) == "about 20 s left"
+    assert remaining(10.0, 0, 3) == remaining(10.0, 3, 3) == ""
+
+
+def test_a_log_has_a_line_a_minute_while_a_long_video_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = io.StringIO()
+    log = progress._Log(Console(file=file), Counts(["caption"]))
+    clock = log.counts.started
+    for minute in (0.0, 0.5, 1.1, 1.2, 2.3):
+        monkeypatch.setattr(time, "monotonic", lambda now=clock + 60 * minute: now)
+        log(Event("annotate", done=0, total=1, laps=(Lap("caption", 0, 1, 64, "w"),)))
+    assert len(file.getvalue().splitlines()) == 3

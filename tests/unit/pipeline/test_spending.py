@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from clipmill.pipeline.cli.messages import exit_code
+from clipmill.pipeline.engine import run as running
 from clipmill.pipeline.engine.inline_engine import InlineEngine
 from clipmill.pipeline.engine.ledger import Ledger
 from clipmill.pipeline.engine.parcel import Parcel
 from clipmill.pipeline.engine.reply_cache import StoredReplies
 from clipmill.pipeline.engine.spending import Budget, Spending
 from clipmill.pipeline.engine.worker import Job
+from clipmill.pipeline.output.stats import stats
+from clipmill.pipeline.store.lease import Lease
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import BudgetSpent
 from clipmill.schemas.records import Part, Video
@@ -58,6 +61,16 @@ class Caption(Stage[StageSettings]):
         if part.video.meta.get("break"):
             raise ValueError("broken after it was paid for")
         return part
+
+
+def once(function: Callable[..., None]) -> Callable[..., None]:
+    """The power goes after the first call."""
+
+    def then_out(*given: Any) -> None:
+        function(*given)
+        raise KeyboardInterrupt
+
+    return then_out
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +124,35 @@ def test_tokens_and_cost_are_counted_by_stage_and_teacher(tmp_path: Path) -> Non
     spending.keep(Store.open(tmp_path / "out"), "run1")
     (row,) = json.loads((tmp_path / "out/usage/run1.json").read_text())
     assert (row["stage"], row["teacher"], row["requests"]) == ("caption", "echo", 12)
+
+
+def test_the_account_of_an_output_is_the_sum_of_its_runs(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out")
+    for name, budget in (("run1", Budget(tokens=35)), ("run2", None)):
+        run(tmp_path, "out", budget)[0].keep(store, name)
+    found = stats(store).teachers["caption: echo"]
+    assert (found["requests"] - found["cached"], found["cost"]) == (12, 24.0)
+    assert (found["prompt_tokens"], found["completion_tokens"]) == (96, 24)
+
+
+def test_what_a_killed_run_has_used_is_on_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "KEEP_S", 0.0)
+    monkeypatch.setattr(Spending, "keep", once(Spending.keep))
+    store, parcels = Store.open(tmp_path / "out"), [parcel(v) for v in inputs(tmp_path / "media")]
+    stages = [
+        entry(Cut(CutSettings())),
+        entry(Look(StageSettings())),
+        entry(Caption(StageSettings())),
+    ]
+    job = Job(chain(*stages, max_segments=2), store)
+    with Lease.acquire(store, "run1") as lease, pytest.raises(KeyboardInterrupt):
+        running._annotate(
+            InlineEngine(), job, parcels, 3, lease, "run1", Spending(), lambda event: None
+        )
+    (row,) = json.loads(store.get("usage/run1.json"))
+    assert row["requests"] == 2
 
 
 def test_a_part_that_failed_after_it_was_paid_for_is_on_the_account(tmp_path: Path) -> None:

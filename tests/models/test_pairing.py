@@ -29,7 +29,7 @@ from clipmill.stages.models.vllm_teacher import VllmTeacher
 
 pytestmark = pytest.mark.models
 
-CLIPS = int(os.environ.get("CLIPMILL_CLIPS", "2000"))
+CLIPS = int(os.environ.get("CLIPMILL_CLIPS", "1000"))
 PICTURES = [picture(colour, mark) for mark in range(4) for colour in COLOURS]
 
 
