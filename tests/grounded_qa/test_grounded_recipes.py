@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chainers import Chainer
 from narrated import LAGGING, Eye, rendered, vtt
 from quizzers import Edge, Quizzer, Watcher, named
+from test_question_chains import iou
 from test_spoken_questions import programme
 
 from clipmill.pipeline.engine.run import run
@@ -39,7 +41,7 @@ _QUOTED = re.compile(r'^"(.*)"$', re.MULTILINE)
 class Model(Edge):
     """One model for every stage; what a reply must hold says which part it plays."""
 
-    quizzer, watcher = Quizzer(), Watcher()
+    quizzer, watcher, chainer = Quizzer(), Watcher(), Chainer()
 
     def answer(self, request: Request) -> dict[str, Any]:
         asked = set((request.schema or {})["properties"])
@@ -50,6 +52,8 @@ class Model(Edge):
             question = _QUOTED.findall(request.prompt)[0]
             cited = [int(n) for n, text in _CLIP.findall(request.prompt) if text[2:] in question]
             return {"why": "they show it", "clips": cited}
+        if asked in ({"chains"}, {"boxes"}):
+            return self.chainer.answer(request)
         player = self.quizzer if asked == {"questions"} else self.watcher
         return player.answer(request)
 
@@ -142,6 +146,35 @@ def test_grounded_videollm_packs_choices_with_their_evidence(
     tasks = [sample for clip in clips for sample in posed(clip)]
     assert {sample["labels"]["task"] for sample in tasks} == {"localisation", "span_caption"}
     assert all(re.search(r"<\d+>", f"{s['question']} {s['answer']}") for s in tasks)
+
+
+def test_vstar_packs_chains_whose_span_and_boxes_are_the_things(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    clips = packed("grounded_qa/vstar", videos[0].path.parent, tmp_path)
+    assert len(clips) == 2
+    truths = {video.truth.name: video.truth for video in videos}
+    overlaps, named = [], []
+    for clip in clips:
+        truth = truths[Path(clip["video"]["id"]).stem]
+        steps: dict[tuple[str, str], list[str]] = {}
+        for sample in told(clip, "chain"):
+            labels = sample["labels"]
+            steps.setdefault((labels["chain"], labels["order"]), []).append(labels["type"])
+            if labels["type"] != "where":
+                continue
+            [span] = spans(sample)
+            scenes = scenes_of(clip, videos, labels["thing"].removeprefix("the "))
+            named.append(any(span.iou(scene) >= 0.7 for scene in scenes))
+            for second, *box in json.loads(sample["answer"]):
+                at = min(truth.boxes, key=lambda own: abs(own.seconds - second))
+                wide, tall = truth.width, truth.height
+                sides = [at.x0 / wide, at.y0 / tall, at.x1 / wide, at.y1 / tall]
+                overlaps.append(iou(box, sides))
+        assert len(steps) == 2 * 5, "five chains in two orders"
+        assert all("_".join(kinds) == order for (_, order), kinds in steps.items())
+    assert sum(named) >= 0.9 * len(named)
+    assert sum(own >= 0.5 for own in overlaps) >= 0.9 * len(overlaps) > 20
 
 
 def test_lita_answers_when_questions_by_spans(videos: list[RenderedVideo], tmp_path: Path) -> None:
