@@ -4,14 +4,15 @@ All clips of a part are asked at once, so that the teacher can batch; replies ar
 validated, and a clip whose reply fails twice gets no caption but a counted mark (see
 `stages.models.contract`). Context such as the title or the speech helps to name things and is
 quoted as data, because strangers wrote it. Brief, dense and other kinds are prompts: put the stage
-into a recipe once per kind, each with a role of its own.
+into a recipe once per kind, each with a role of its own. With `slots` the teacher fills these from
+the pictures in place of a caption; `extract_structure` reads them out of a text.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clipmill.schemas.records import Part, Segment, Video
 from clipmill.stages.models.contract import mark_rejected
@@ -25,6 +26,7 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
+from clipmill.stages.rewrite.slots import Slots, slot_lines, slot_tokens, slots_schema, write_slots
 
 Context = Literal["title", "asr", "ocr"]
 
@@ -35,8 +37,12 @@ class Settings(AskSettings):
     role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
     """Role of the text that is written."""
     prompt: PromptName = "caption_brief.v1"
-    """Prompt by id (caption_brief.v1, caption_dense.v1, caption_action.v1), or the path of a .txt
-    file with the same variables."""
+    """Prompt by id (caption_brief.v1, caption_dense.v1, caption_action.v1, caption_camera.v1;
+    caption_grid.v1 for composed frames, caption_slots.v1 for slots), or the path of a .txt file
+    with the same variables."""
+    slots: Slots = Field(default_factory=dict)
+    """Slots to be filled in place of a caption: each one's name, and its values where they are a
+    closed list."""
     frames: int = Field(default=8, ge=0)
     """At most so many frames a clip, spread over it; 0 asks a language model about the context
     alone."""
@@ -50,7 +56,15 @@ class Settings(AskSettings):
     context_chars: int = Field(default=1500, ge=1)
     """Each kind of context is cut to so many characters."""
     max_chars: int = Field(default=1200, ge=1)
-    """Longer captions break the contract."""
+    """Longer captions break the contract, and longer values of slots."""
+
+    @model_validator(mode="after")
+    def _slots_have_a_prompt(self) -> Self:
+        if self.prompt.startswith("caption_slots.v") != bool(self.slots) and not (
+            self.slots and self.prompt.endswith(".txt")
+        ):
+            raise ValueError("`slots` go with the prompt caption_slots.v1, and it with them")
+        return self
 
 
 class CaptionClip(TeacherStage[Settings]):
@@ -58,7 +72,11 @@ class CaptionClip(TeacherStage[Settings]):
 
     settings: Settings
     needs = frozenset({"segments:{layer}"})
-    provides = frozenset({"texts:{role}", "labels:rejected_{role}"})
+    provides = frozenset({"labels:rejected_{role}"})
+
+    def adds(self) -> frozenset[str]:
+        slots = slot_tokens(self.settings.slots)
+        return super().adds() | (slots or {f"texts:{self.settings.role}"})
 
     def reads(self) -> frozenset[str]:
         seen = {"frames"} if self.settings.frames else set()
@@ -75,6 +93,10 @@ class CaptionClip(TeacherStage[Settings]):
                 mark_rejected(segment, settings.role, missing)
             else:
                 questions.append((segment, self.question(part, segment)))
+        if settings.slots:
+            for segment, value in await self.answers(part, questions, settings.role):
+                write_slots(segment, settings.slots, value, self.by_model(), settings.language)
+            return part
         for segment, value in await self.answers(part, questions, settings.role, not_blank):
             segment.add_text(
                 settings.role,
@@ -99,13 +121,16 @@ class CaptionClip(TeacherStage[Settings]):
             "times": ", ".join(f"{frame.clock.seconds(frame.tick):.2f}" for frame in frames),
             "language": settings.language,
             "context": self._context(part, segment),
+            "slots": slot_lines(settings.slots),
         }
         # A prompt for a language model speaks of no pictures.
         told = {name: value for name, value in values.items() if self.prompt.takes(name)}
         return self.request(
             f"{part.video.id}/{segment.id}/{settings.role}",
             self.prompt.render(**told),
-            caption_schema(settings.max_chars),
+            slots_schema(settings.slots, settings.max_chars)
+            if settings.slots
+            else caption_schema(settings.max_chars),
             [frame.jpeg for frame in frames],
         )
 

@@ -11,9 +11,9 @@ the text's segment, all with its span: the text says in which order they come bu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from clipmill.schemas.records import Part, Segment
 from clipmill.stages.models.teacher import Request
@@ -24,9 +24,7 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Value = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+from clipmill.stages.rewrite.slots import Slots, slot_lines, slot_tokens, slots_schema, write_slots
 
 
 class Settings(AskSettings):
@@ -41,7 +39,7 @@ class Settings(AskSettings):
     prompt: PromptName = "structure_slots.v1"
     """Prompt by id (structure_slots.v1, structure_events.v1), or the path of a .txt file with the
     same variables."""
-    slots: dict[Name, tuple[Value, ...]] = Field(default_factory=dict)
+    slots: Slots = Field(default_factory=dict)
     """For `slots`: each slot's name, and its values where they are a closed list."""
     name: str = Field(default="structure", pattern=r"^[a-z0-9_:]+$")
     """A segment whose answer is refused twice gets the label rejected_NAME."""
@@ -75,10 +73,7 @@ class ExtractStructure(TeacherStage[Settings]):
         settings = self.settings
         if settings.read == "events":
             return super().adds() | {f"segments:{settings.into}", f"texts:{settings.role}"}
-        return super().adds() | {
-            f"labels:{name}" if values else f"texts:slot:{name}"
-            for name, values in settings.slots.items()
-        }
+        return super().adds() | slot_tokens(settings.slots)
 
     async def process(self, part: Part) -> Part:
         settings = self.settings
@@ -92,7 +87,10 @@ class ExtractStructure(TeacherStage[Settings]):
             if settings.read == "events":
                 self._write_events(part, segment, value["events"])
             else:
-                self._write_slots(segment, value)
+                source = segment.texts_of(settings.source_role)[-1]
+                write_slots(
+                    segment, settings.slots, value, self.by_model(), settings.language, [source.id]
+                )
         return part
 
     def question(self, part: Part, segment: Segment) -> Request:
@@ -103,27 +101,10 @@ class ExtractStructure(TeacherStage[Settings]):
         if settings.read == "events":
             prompt = self.prompt.render(most=settings.most, language=settings.language, text=text)
             return self.request(name, prompt, events_schema(settings.most, settings.max_chars))
-        slots = "\n".join(
-            f"- {slot}: " + (f"one of {', '.join(values)}" if values else "a short phrase")
-            for slot, values in settings.slots.items()
+        prompt = self.prompt.render(
+            slots=slot_lines(settings.slots), language=settings.language, text=text
         )
-        prompt = self.prompt.render(slots=slots, language=settings.language, text=text)
         return self.request(name, prompt, slots_schema(settings.slots, settings.max_chars))
-
-    def _write_slots(self, segment: Segment, value: dict[str, str]) -> None:
-        source = segment.texts_of(self.settings.source_role)[-1]
-        for slot, values in self.settings.slots.items():
-            found = one_line(value[slot])
-            if found and values:
-                segment.labels[slot] = found
-            elif found:
-                segment.add_text(
-                    f"slot:{slot}",
-                    found,
-                    self.by_model(),
-                    language=self.settings.language,
-                    sources=[source.id],
-                )
 
     def _write_events(self, part: Part, segment: Segment, events: Sequence[str]) -> None:
         settings = self.settings
@@ -140,16 +121,6 @@ class ExtractStructure(TeacherStage[Settings]):
                 sources=[f"{segment.id}/{source.id}"],
             )
             part.video.segments.append(made)
-
-
-def slots_schema(slots: dict[str, tuple[str, ...]], max_chars: int) -> dict[str, Any]:
-    """The contract of slots: exactly these keys; of closed ones a listed value, or nothing."""
-    return object_schema(
-        {
-            name: {"enum": [*values, ""]} if values else {"type": "string", "maxLength": max_chars}
-            for name, values in slots.items()
-        }
-    )
 
 
 def events_schema(most: int, max_chars: int) -> dict[str, Any]:
