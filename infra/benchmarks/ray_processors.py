@@ -1,14 +1,12 @@
-"""Ray Data's own LLM processors beside the teacher stage of Clipmill: slots, seconds, identity.
+"""Ray Data's own processor for servers beside the teacher stage of Clipmill: slots, identity.
 
-    python infra/benchmarks/ray_processors.py http            # the busy server of teacher.py
-    python infra/benchmarks/ray_processors.py faults          # what becomes of replies gone wrong
-    .venv-vllm/bin/python infra/benchmarks/ray_processors.py vllm   # the real engine, see Makefile
+    python infra/benchmarks/ray_processors.py http    # the busy server of teacher.py
+    python infra/benchmarks/ray_processors.py faults  # what becomes of replies gone wrong
 
 `http`: the same requests to the same server (32 slots, log-normal time), by the processor as it is
 documented, by the processor with everything turned up that can be, and by ours. `faults`: 120
 requests, a tenth of which meet one fault at their first sending; the server says what it saw, so
-a caption on another clip shows. `vllm`: the embedded teacher in vLLM's asynchronous engine, driven
-by either side with the same prompts, pictures, schema and number of sequences; loading apart.
+a caption on another clip shows.
 
 Each contender runs in a process of its own: how many batches Ray Data keeps in flight is read from
 the environment once.
@@ -26,8 +24,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parents[1] / "tests" / "models")]
+
+from local_server import Seen, Server, digest  # noqa: E402
+from teacher import figures, ours, report, server, videos  # noqa: E402
+
+from clipmill.stages.models.contract import ask  # noqa: E402
+from clipmill.stages.models.teacher import Request, TeacherSettings, open_teacher  # noqa: E402
 
 OVERLAP = "RAY_DATA_DEFAULT_ASYNC_BATCH_UDF_MAX_CONCURRENCY"
 CONTENDERS = {
@@ -41,8 +45,6 @@ FAULTS = ("429", "500", "closed", "cut", "garbage", "empty", "stray", "swapped")
 
 def by_clipmill(url: str, count: int) -> None:
     """The real engine and the real stage; clips in videos of Zipf size, as they come."""
-    from teacher import ours, videos
-
     with tempfile.TemporaryDirectory() as name:
         ours(url, videos(count, 2 * count, Path(name)), Path(name), 0.0, 1)
 
@@ -81,8 +83,6 @@ def _said(response: dict[str, Any]) -> str:
 
 def http(scale: float, count: int) -> None:
     """Prints a line for each contender; all are given as many requests."""
-    from teacher import figures, report, server, videos
-
     with tempfile.TemporaryDirectory() as folder:
         made = videos(count, 2 * count, Path(folder))
     clips = sum(int(video.meta["clips"]) for video in made)
@@ -109,8 +109,6 @@ def faults() -> None:
 
 
 def _outcome(fault: str, contender: Any) -> str:
-    from local_server import Seen, Server, digest
-
     names = [f"clip {n}." for n in range(120)]
 
     def fate(seen: Seen) -> str:
@@ -129,9 +127,6 @@ def _outcome(fault: str, contender: Any) -> str:
 
 
 def _asked(url: str, names: list[str]) -> dict[str, str]:
-    from clipmill.stages.models.contract import ask
-    from clipmill.stages.models.teacher import Request, TeacherSettings, open_teacher
-
     settings = {"backend": "openai", "model": "served", "server": {"url": url}}
     teacher = open_teacher(TeacherSettings.model_validate(settings))
     teacher.setup()
@@ -160,7 +155,7 @@ def _processed(url: str, names: list[str]) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["http", "faults", "vllm", "one"])
+    parser.add_argument("what", choices=["http", "faults", "one"])
     parser.add_argument("--faster", type=float, default=1.0, help="divide the server's times")
     parser.add_argument("--videos", type=int, default=100, help="and one of twice as many clips")
     parser.add_argument("--url")

@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipmill.pipeline.engine.events import Event, Summary
+from clipmill.pipeline.engine.spending import in_words
 from clipmill.pipeline.recipe.recipe import Recipe
 from clipmill.stages.models.tab import Bill
 
@@ -81,11 +82,12 @@ class Counts:
 
     def asked(self) -> list[str]:
         """A phrase for each stage that has asked a teacher: how much, how fast, what it cost."""
-        return [
-            f"{name} {', '.join(billed(asdict(tally.bill)))}, {tally.segments / self.elapsed:.1f}/s"
-            for name, tally in self.stages.items()
-            if tally.bill is not None
-        ]
+        phrases = []
+        for name, tally in self.stages.items():
+            if tally.bill is not None:
+                speed = f"{tally.segments / self.elapsed:.1f} segments/s"
+                phrases.append(f"{name} {', '.join([*in_words(asdict(tally.bill)), speed])}")
+        return phrases
 
     def table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -102,7 +104,7 @@ class Counts:
                 f"{tally.segments / self.elapsed:.1f}",
                 f"{tally.busy_s:.1f}",
                 str(len(tally.workers)),
-                *([Text(", ".join(billed(asdict(tally.bill))))] if tally.bill else []),
+                *([Text(", ".join(in_words(asdict(tally.bill))))] if tally.bill else []),
             )
         return table
 
@@ -113,16 +115,6 @@ def remaining(elapsed: float, done: int, total: int) -> str:
         return ""
     left = elapsed * (total - done) / done
     return f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left"
-
-
-def billed(row: Mapping[str, Any]) -> list[str]:
-    """A bill in words; what is nothing is left out."""
-    named = ("cached", "repaired", "rejected", "retries")
-    parts = [f"{row['requests']} requests", *(f"{row[name]} {name}" for name in named if row[name])]
-    parts.append(f"{row['prompt_tokens']} + {row['completion_tokens']} tokens")
-    if row["cost"]:
-        parts.append(f"cost {row['cost']:.4g}")
-    return parts
 
 
 @contextmanager
@@ -234,7 +226,7 @@ def _counted(counts: dict[str, int]) -> Text:
 
 def _billed(row: Mapping[str, Any]) -> Text:
     """One stage's bill of one teacher, and the last thing that it could not do."""
-    asked, *others = billed(row)
+    asked, *others = in_words(row)
     text = ", ".join([f"{row['stage']}: {asked} to {row['teacher']}", *others])
     return Text(f"{text}; last error: {row['error']}" if row["error"] else text)
 

@@ -10,9 +10,10 @@ run goes on, so that a run that was killed is on the account too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from threading import Lock
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -107,3 +108,13 @@ class Spending:
             f"{done} of {total} inputs are done, and nothing is packed",
             cure="run the same command again to go on with a fresh budget, or raise engine.budget",
         )
+
+
+def in_words(row: Mapping[str, Any]) -> list[str]:
+    """A bill for people to read; what is nothing is left out."""
+    named = ("cached", "repaired", "rejected", "retries")
+    parts = [f"{row['requests']} requests", *(f"{row[name]} {name}" for name in named if row[name])]
+    parts.append(f"{row['prompt_tokens']} + {row['completion_tokens']} tokens")
+    if row["cost"]:
+        parts.append(f"cost {row['cost']:.4g}")
+    return parts

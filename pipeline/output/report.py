@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clipmill.pipeline.engine.spending import in_words
 from clipmill.pipeline.output.decide import Verdicts, read_verdicts
 from clipmill.pipeline.output.pack import read_manifest
 from clipmill.pipeline.output.stats import Histogram, Stats, stats
@@ -70,7 +70,10 @@ def write_report(store: Store, clips: int = 12) -> str:
         *_section("Clips", _funnel(found)),
         *_section("Dropped", *_dropped(store)),
         *_section("Failed", _table(found.failed)),
-        *_section("Teachers", _table(_spent(store))),
+        *_section(
+            "Teachers",
+            _table({name: ", ".join(in_words(row)) for name, row in found.teachers.items()}),
+        ),
         *_section("Figures", *_figures(found), kind="figures"),
         *_section("Labels", *_labels(found), kind="figures"),
         *_section(
@@ -138,20 +141,6 @@ def _examples(store: Store, verdicts: Verdicts) -> dict[tuple[str, str], list[di
             if known is not None and not row.get("role", "").startswith("slot:"):
                 known.update(row)
     return {key: [{"text": None, **row} for row in rows] for key, rows in found.items()}
-
-
-def _spent(store: Store) -> dict[str, str]:
-    """What all runs of this output have asked of teachers, by stage."""
-    sums: dict[str, Counter[str]] = {}
-    for item in store.list("usage/"):
-        for row in json.loads(store.get(item.key)):
-            counts = sums.setdefault(f"{row['stage']}: {row['teacher']}", Counter())
-            counts.update({k: v for k, v in row.items() if isinstance(v, int | float)})
-    return {
-        name: f"{c['requests']:g} requests, {c['prompt_tokens']:g} + {c['completion_tokens']:g} "
-        f"tokens, {c['rejected']:g} rejected" + (f", cost {c['cost']:.4g}" if c["cost"] else "")
-        for name, c in sums.items()
-    }
 
 
 def _figures(found: Stats) -> Iterator[str]:

@@ -107,6 +107,29 @@ def test_a_silent_server_is_tried_again_after_the_time_limit() -> None:
     assert reply.tries == 2
 
 
+def test_a_request_has_a_deadline_for_all_its_attempts_together() -> None:
+    with (
+        Server(slots=40).running() as server,
+        connected(server, timeout_s=0.3, deadline_s=1.0, attempts=50, concurrency=40) as teacher,
+    ):
+        slow = digest([picture("slow")], "Describe.")
+        server.fate = lambda seen: "hang" if seen.digest == slow else "right"
+        started = time.monotonic()
+        bad, *good = replies(teacher, request("slow"), *(request(str(n)) for n in range(30)))
+        assert 0.9 < time.monotonic() - started < 15
+    assert "no answer within 1 s" in (bad.error or "") and 2 <= bad.tries < 50
+    assert all(reply.finish_reason == "stop" for reply in good)
+
+
+def test_pauses_are_random_and_double_up_to_a_limit() -> None:
+    settings = {"backend": "openai", "model": "m", "server": {"url": "http://localhost/v1"}}
+    teacher = OpenAITeacher(TeacherSettings.model_validate(settings))
+    for attempt, bound in ((1, 0.5), (2, 1.0), (4, 4.0), (20, 30.0)):
+        drawn = [teacher._pause(attempt, None) for _ in range(300)]
+        assert max(drawn) <= bound and max(drawn) - min(drawn) > 0.8 * bound
+    assert all(2.0 <= teacher._pause(1, 2.0) <= 2.5 for _ in range(100))
+
+
 def test_the_wait_a_server_asks_for_is_kept_by_all_requests() -> None:
     calm = {"at": 0.0}
 

@@ -281,7 +281,7 @@ def test_progress_says_what_teachers_were_asked_and_how_long_it_will_take() -> N
         counts.add(Event("annotate", laps=(Lap("caption", 0, 1, 100, "w", (bill,)),)))
     (said,) = counts.asked()
     assert said == (
-        "caption 200 requests, 3 rejected, 2 retries, 10000 + 500 tokens, cost 0.25, 2.0/s"
+        "caption 200 requests, 3 rejected, 2 retries, 10000 + 500 tokens, cost 0.25, 2.0 segments/s"
     )
     assert remaining(600.0, 30, 120) == "about 30 min left"
     assert remaining(10.0, 1, 3) == "about 20 s left"

@@ -89,4 +89,4 @@ def test_bills_of_all_runs_are_added_up(out: Store) -> None:
     bill |= {"completion_tokens": 2, "rejected": 1, "cost": 0.5}
     for run in ("a", "b"):
         out.put(f"usage/{run}.json", json.dumps([bill]).encode())
-    assert "6 requests, 80 + 4 tokens, 2 rejected, cost 1" in page(out).text
+    assert "6 requests, 2 rejected, 80 + 4 tokens, cost 1" in page(out).text
