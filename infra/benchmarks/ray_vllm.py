@@ -131,8 +131,7 @@ def by_processor(made: Plan, inputs: list[Video]) -> dict[str, str]:
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
     from transformers import AutoProcessor
 
-    stages = {link.name: link.stage for link in made.links}
-    known, drawn, caption = (stages[name] for name in ("known", "drawn", "caption_clip"))
+    known, drawn, caption = (link.stage for link in made.links)
     assert isinstance(caption, CaptionClip)
     caption.prompt = load_prompt(caption.settings.prompt)
     model = caption.settings.teacher.source

@@ -2,7 +2,6 @@
 
     python infra/benchmarks/teacher.py             # median 2 s, p99 15 s: some twelve minutes
     python infra/benchmarks/teacher.py --faster 10 # a tenth of the times
-    python infra/benchmarks/teacher.py --baseline  # also Ray Data's own HTTP processor
 
 A server with 32 slots answers in log-normal time. 300 videos with Zipf clip counts, and one of two
 hours with 2000 clips in the middle of them, go through the real engine: a stage that costs CPU as
@@ -13,11 +12,6 @@ busy; the *tail* is what comes after the last moment at which 80 % were, as a sh
 Measured on two cores shared with other work: 7450 clips at real times in 695 s, 99.4 % of the slots
 in steady state, tail 1.5 %. Dividing the times asks more of the CPU than of the teacher: with
 `--faster 10` two cores fed 72 % of the slots.
-
-Why an actor of our own and not `ray.data.llm`'s HttpRequest processor: one reply without a JSON
-content type ended its whole job, it knows neither ids nor schemas nor budgets, and where ours asked
-722 clips in 41 s (`--faster 2 --videos 30 --long 500`) it had not ended after 110 s when it was
-stopped; why was not looked into.
 """
 
 from __future__ import annotations
@@ -193,37 +187,6 @@ def ours(url: str, inputs: list[Video], folder: Path, cpu_ms: float, decoders: i
     return figures(url)
 
 
-def baseline(url: str, inputs: list[Video], cpu_ms: float) -> Figures:
-    """The same requests by Ray Data's processor, with a block for each slot."""
-    import ray
-    from ray.data.llm import HttpRequestProcessorConfig, build_processor
-
-    def decoded(row: dict[str, str]) -> dict[str, str]:
-        end = time.thread_time() + cpu_ms / 1000
-        while time.thread_time() < end:
-            pass
-        return row
-
-    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
-    names = [f"{v.id}/{n}" for v in inputs for n in range(int(v.meta["clips"]))]
-    processor = build_processor(
-        HttpRequestProcessorConfig(
-            url=f"{url}/chat/completions", batch_size=2 * SLOTS, concurrency=1, max_retries=3
-        ),
-        preprocess=lambda row: {
-            "payload": {"messages": [{"role": "user", "content": row["item"] + "x" * 8000}]}
-        },
-        postprocess=lambda row: {
-            "answer": row["http_response"]["choices"][0]["message"]["content"]
-        },
-    )
-    data = ray.data.from_items([{"item": name} for name in names])
-    rows = processor(data.map(decoded, num_cpus=0.5)).count()
-    ray.shutdown()
-    assert rows == len(names)
-    return figures(url)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--faster", type=float, default=1.0, help="divide all times by this")
@@ -231,7 +194,6 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=2000, help="clips of the two-hour video")
     parser.add_argument("--cpu-ms", type=float, default=20.0, help="decoding, for each clip")
     parser.add_argument("--decoders", type=int, default=1, help="actors that decode")
-    parser.add_argument("--baseline", action="store_true", help="also Ray Data's processor")
     given = parser.parse_args()
     scale = given.faster
     with tempfile.TemporaryDirectory() as name:
@@ -241,9 +203,6 @@ def main() -> None:
         print(f"{len(inputs)} videos, {clips} clips, median {2 / scale:g} s, p99 {15 / scale:g} s")
         with server(scale) as url:
             report("clipmill", ours(url, inputs, folder, given.cpu_ms, given.decoders))
-        if given.baseline:
-            with server(scale) as url:
-                report("ray.data.llm", baseline(url, inputs, given.cpu_ms))
 
 
 def report(name: str, found: Figures) -> None:

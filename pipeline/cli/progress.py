@@ -61,6 +61,7 @@ class Counts:
     def __init__(self, stages: list[str]) -> None:
         self.stages = {name: Tally() for name in stages}
         self.failed: dict[str, int] = {}
+        self.begun: dict[str, float] = {}  # video -> share of its parts that have ended
         self.started = time.monotonic()
 
     def add(self, event: Event) -> None:
@@ -72,9 +73,16 @@ class Counts:
             tally.workers.add(lap.worker)
             for bill in lap.bills:
                 tally.bill = tally.bill + bill if tally.bill else bill
-        if event.receipt is not None and event.receipt.failure is not None:
-            kind = event.receipt.failure.kind
+        receipt = event.receipt
+        if receipt is None:
+            return
+        if receipt.failure is not None:
+            kind = receipt.failure.kind
             self.failed[kind] = self.failed.get(kind, 0) + 1
+        if receipt.part is not None and receipt.total > 1:
+            ended = self.begun.pop(receipt.video, 0.0) + 1 / receipt.total
+            if ended < 1 - 1e-9:
+                self.begun[receipt.video] = ended
 
     @property
     def elapsed(self) -> float:
@@ -109,7 +117,7 @@ class Counts:
         return table
 
 
-def remaining(elapsed: float, done: int, total: int) -> str:
+def remaining(elapsed: float, done: float, total: int) -> str:
     """How long it will take if the rest goes as what is done did; nothing while nothing is."""
     if not 0 < done < total:
         return ""
@@ -186,7 +194,8 @@ class _Log:
         if self.counts.failed:
             text += f", {sum(self.counts.failed.values())} failed"
         if event.phase == "annotate":
-            left = remaining(elapsed, event.done, event.total)
+            done = event.done + sum(self.counts.begun.values())
+            left = remaining(elapsed, done, event.total)
             text = "; ".join([text, *self.counts.asked(), *([left] if left else [])])
         self.console.print(
             f"[{elapsed:8.1f} s] {text}", markup=False, highlight=False, soft_wrap=True

@@ -288,6 +288,15 @@ def test_progress_says_what_teachers_were_asked_and_how_long_it_will_take() -> N
     assert remaining(10.0, 0, 3) == remaining(10.0, 3, 3) == ""
 
 
+def test_parts_of_a_long_video_count_towards_what_is_left() -> None:
+    counts = Counts(["caption"])
+    for part in range(3):
+        counts.add(Event("annotate", done=0, total=1, receipt=Receipt("film", part, 4, 64)))
+    assert counts.begun == {"film": 0.75}
+    counts.add(Event("annotate", done=1, total=1, receipt=Receipt("film", 3, 4, 64)))
+    assert counts.begun == {}
+
+
 def test_a_log_has_a_line_a_minute_while_a_long_video_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
