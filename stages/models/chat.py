@@ -29,6 +29,20 @@ class Chat:
             key=lambda token: (-len(token), token),
         )
 
+    @classmethod
+    def load(cls, source: dict[str, Any]) -> Chat:
+        """The chat form of the model at `source` (see `TeacherSettings.pretrained`); what
+        transformers raises where there is none.
+        """
+        from transformers import AutoConfig, AutoProcessor, AutoTokenizer
+        from transformers.models.auto.modeling_auto import (
+            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        )
+
+        config = AutoConfig.from_pretrained(**source)
+        sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+        return cls((AutoProcessor if sees else AutoTokenizer).from_pretrained(**source), sees)
+
     @property
     def templated(self) -> bool:
         """Whether `render` writes the special tokens itself."""

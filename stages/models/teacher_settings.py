@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from clipmill.stages.models.embedded import EMBEDDED, resolved
-from clipmill.stages.models.identity import ModelIdentity, anchored, identify
+from clipmill.stages.models.identity import ModelIdentity, anchored, identify, local_folder
 from clipmill.stages.stage import Resources, StageSettings
 
 
@@ -131,6 +131,17 @@ class TeacherSettings(StageSettings):
     def source(self) -> str:
         """The model as a backend here loads it: a hub name or a folder."""
         return resolved(self.model, "teacher")
+
+    def pretrained(self) -> dict[str, Any]:
+        """Where transformers finds the model: arguments of every `from_pretrained`."""
+        folder = local_folder(self.source)
+        if folder is not None:
+            return {"pretrained_model_name_or_path": str(folder), "trust_remote_code": False}
+        return {
+            "pretrained_model_name_or_path": self.model,
+            "trust_remote_code": False,
+            "revision": self.revision,
+        }
 
     @model_validator(mode="after")
     def _has_a_server(self) -> TeacherSettings:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.models.chat import Chat, end_tokens
-from clipmill.stages.models.identity import ModelIdentity, local_folder
+from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
 
@@ -43,36 +43,22 @@ class TransformersTeacher:
         prepare()
         import torch
         from transformers import (
-            AutoConfig,
             AutoModelForCausalLM,
             AutoModelForImageTextToText,
-            AutoProcessor,
-            AutoTokenizer,
             GenerationConfig,
-        )
-        from transformers.models.auto.modeling_auto import (
-            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
         )
         from transformers.utils.logging import disable_progress_bar
 
         from clipmill.stages.models.constrained import Grammars
 
         disable_progress_bar()  # an actor has no terminal of its own
-        folder = local_folder(self.settings.source)
-        source: dict[str, Any] = {
-            "pretrained_model_name_or_path": str(folder or self.settings.model),
-            "trust_remote_code": False,
-        }
-        if folder is None:
-            source["revision"] = self.settings.revision
         device = self.settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            config = AutoConfig.from_pretrained(**source)
-            sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-            kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-            processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(**source)
+            source = self.settings.pretrained()
+            self._chat = Chat.load(source)
+            kind = AutoModelForImageTextToText if self._chat.sees else AutoModelForCausalLM
             model = kind.from_pretrained(**source, dtype=self.settings.dtype)
         except (OSError, ValueError) as error:
             raise ModelError(
@@ -80,7 +66,6 @@ class TransformersTeacher:
                 cure="check its name and revision; without a hub, give a local folder",
             ) from error
         self._model = model.to(device).eval()
-        self._chat = Chat(processor, sees)
         tokenizer = self._chat.tokenizer
         tokenizer.padding_side = "left"  # generation continues at the right end of a row
         self._ends = end_tokens(model.generation_config.eos_token_id, tokenizer.eos_token_id)

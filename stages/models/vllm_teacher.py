@@ -20,7 +20,7 @@ from PIL import Image
 
 from clipmill.schemas.errors import ModelError
 from clipmill.stages.models.chat import Chat, end_tokens
-from clipmill.stages.models.identity import ModelIdentity, local_folder
+from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.own_loop import OwnLoop
 from clipmill.stages.models.tab import afford
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
@@ -31,7 +31,6 @@ def engine_arguments(settings: TeacherSettings, sees: bool) -> dict[str, Any]:
     """A recipe's settings under vLLM's names, for a model that sees pictures or reads text only."""
     own = settings.vllm
     return {
-        "revision": None if local_folder(settings.source) else settings.revision,
         "dtype": settings.dtype,
         "tensor_parallel_size": own.tensor_parallel,
         # An actor's GPUs are on one node. Inside a placement group vLLM would choose Ray and wait
@@ -69,32 +68,22 @@ class VllmTeacher:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # whoever wants to be counted may say so
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         prepare()
-        from transformers import AutoConfig, AutoProcessor, AutoTokenizer, GenerationConfig
-        from transformers.models.auto.modeling_auto import (
-            MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-        )
+        from transformers import GenerationConfig
 
-        folder = local_folder(self.settings.source)
-        source: dict[str, Any] = {
-            "pretrained_model_name_or_path": str(folder or self.settings.model),
-            "trust_remote_code": False,
-        }
-        if folder is None:
-            source["revision"] = self.settings.revision
         self._loop = OwnLoop("teacher")
         try:
-            config = AutoConfig.from_pretrained(**source)
-            sees = config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-            processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(**source)
-            self._chat = Chat(processor, sees)
+            source = self.settings.pretrained()
+            model, revision = source["pretrained_model_name_or_path"], source.get("revision")
+            self._chat = Chat.load(source)
             try:
                 named = GenerationConfig.from_pretrained(
-                    source["pretrained_model_name_or_path"], revision=source.get("revision", "main")
+                    model, revision=revision or "main"
                 ).eos_token_id
             except OSError:  # the file is optional
                 named = None
             self._ends = end_tokens(named, self._chat.tokenizer.eos_token_id)
-            self._loop.wait(self._start(source["pretrained_model_name_or_path"], sees))
+            arguments = engine_arguments(self.settings, self._chat.sees)
+            self._loop.wait(self._start({"model": model, "revision": revision, **arguments}))
         except (OSError, ValueError, RuntimeError) as error:
             self._loop.close()
             raise ModelError(
@@ -112,14 +101,13 @@ class VllmTeacher:
             self._engine = None
             self._loop.close()
 
-    async def _start(self, model: str, sees: bool) -> None:
+    async def _start(self, arguments: dict[str, Any]) -> None:
         # Made on the loop that it will run on: the engine begins its own tasks there.
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         self._slots = asyncio.Semaphore(2 * self.settings.vllm.concurrency)
-        arguments = engine_arguments(self.settings, sees)
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **arguments))
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
 
     async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
         return list(await asyncio.gather(*map(self._one, requests)))
