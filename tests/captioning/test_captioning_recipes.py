@@ -155,6 +155,8 @@ def test_panda70m_packs_the_chosen_caption_and_keeps_the_others(
     )  # fmt: skip
     of_video = Counter(clip["video"]["id"] for clip in clips)
     assert set(of_video.values()) == {2}, "three scenes each, of which the cap leaves two"
+    sets = {(clip["video"]["id"], clip["labels"]["set"]) for clip in clips}
+    assert len(sets) == len(of_video), "a source in two sets"
     for clip in clips:
         told = {text["role"]: text for text in clip["texts"]}
         assert {"candidate:video", "candidate:frame", "candidate:speech", "caption"} <= set(told)
