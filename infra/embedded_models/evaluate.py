@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scenes import FRAMES, TEST_SEED, draw_scene
 from tasks import (  # fmt: skip
+    EVENTS_SCHEMA,
     JUDGE_SCHEMA,
     QA_SCHEMA,
+    Turn,
     caption_turn,
     compact,
     judge_prompt,
@@ -34,7 +36,6 @@ from clipmill.stages.caption.caption_clip import caption_schema
 from clipmill.stages.compose.altered import SLOTS, altered
 from clipmill.stages.compose.paint import ScenePainter
 from clipmill.stages.compose.world import COLOURS, MOTIONS, SHAPES, Scene
-from clipmill.stages.ground.write_events import events_schema
 from clipmill.stages.models.contract import ask
 from clipmill.stages.models.encoder import EncoderSettings, open_encoder, pool
 from clipmill.stages.models.teacher import Request, TeacherSettings, open_teacher
@@ -162,7 +163,13 @@ class Examination:
         ]
         return {"word for word": float(np.mean(right)), "of one thing": float(np.mean(single))}
 
-    def judged(self, clips: Sequence[Shown], slot: str, seed: int = 3) -> float:
+    def judged(
+        self,
+        clips: Sequence[Shown],
+        slot: str,
+        seed: int = 3,
+        scramble: np.random.Generator | None = None,
+    ) -> float:
         """Balanced accuracy on right captions and captions with `slot` changed."""
         rng = np.random.default_rng([TEST_SEED, seed])
         requests, wanted = [], []
@@ -171,35 +178,46 @@ class Examination:
                 scene = clip.scene if match == "yes" else altered(clip.scene, slot, rng)
                 prompt = judge_prompt(clip.times, paraphrase(scene, rng))
                 name = f"{number}/{match}"
-                requests.append(Request(name, prompt, clip.jpegs(), JUDGE_SCHEMA, max_tokens=64))
+                requests.append(
+                    Request(name, prompt, clip.jpegs(scramble), JUDGE_SCHEMA, max_tokens=96)
+                )
                 wanted.append(match)
         right = {"yes": [], "no": []}  # type: dict[str, list[bool]]
         for value, match in zip(self.replies(requests), wanted, strict=True):
             right[match].append(bool(value) and value["match"] == match)  # type: ignore[index]
         return float(np.mean([np.mean(right["yes"]), np.mean(right["no"])]))
 
-    def texts(self, clips: Sequence[Shown], kind: str, seed: int = 5) -> float:
-        """Share of text-only replies that are right to the letter: kind `qa` or `narration`."""
+    def questioned(self, clips: Sequence[Shown], seed: int = 5) -> float:
+        """Share of replies to `text_qa` that are right to the letter."""
         rng = np.random.default_rng([TEST_SEED, seed])
+        turns = [qa_turn(clip.scene, paraphrase(clip.scene, rng)) for clip in clips]
+        return float(np.mean([told == true for told, true in self._written(turns, QA_SCHEMA)]))
+
+    def narrated(self, clips: Sequence[Shown], most: int = 6, seed: int = 5) -> dict[str, float]:
+        """Blocks of narration about one to `most` scenes, to timed events: shares of them that are
+        right to the letter, and of blocks with the right seconds.
+        """
+        rng = np.random.default_rng([TEST_SEED, seed])
+        scenes = [clip.scene for clip in clips]
         turns = [
-            qa_turn(clip.scene, paraphrase(clip.scene, rng))
-            if kind == "qa"
-            else narration_turn([clip.scene, clips[number - 1].scene], rng)
-            for number, clip in enumerate(clips)
+            narration_turn([scenes[number - back] for back in range(1 + number % most)], rng)
+            for number in range(len(scenes))
         ]
-        schema = QA_SCHEMA if kind == "qa" else events_schema(20, 200)
+        pairs = self._written(turns, EVENTS_SCHEMA)
+        times = [[_seconds(text) for text in pair] for pair in pairs]
+        return {
+            "to the letter": float(np.mean([told == true for told, true in pairs])),
+            "seconds": float(np.mean([told == true for told, true in times])),
+        }
+
+    def _written(self, turns: Sequence[Turn], schema: dict[str, object]) -> list[tuple[str, str]]:
+        """Replies beside the right ones, as compact JSON; empty where the contract was not kept."""
         requests = [
-            Request(str(number), turn.prompt, (), schema, max_tokens=128)
+            Request(str(number), turn.prompt, (), schema, max_tokens=400)
             for number, turn in enumerate(turns)
         ]
-        return float(
-            np.mean(
-                [
-                    value is not None and compact(value) == turn.reply
-                    for value, turn in zip(self.replies(requests), turns, strict=True)
-                ]
-            )
-        )
+        found = zip(self.replies(requests), turns, strict=True)
+        return [(compact(value) if value else "", turn.reply) for value, turn in found]
 
     def close(self) -> None:
         self.teacher.close()
@@ -218,7 +236,8 @@ def examine_teacher(model: str, count: int) -> dict[str, float]:
     figures |= {f"another clip {k}": v for k, v in swapped.items()}
     figures |= {f"detailed {k}": v for k, v in exam.detailed(clips).items()}
     figures |= {f"judge {slot}": exam.judged(clips, slot) for slot in SLOTS}
-    figures |= {f"text {kind}": exam.texts(clips, kind) for kind in ("qa", "narration")}
+    figures["text qa"] = exam.questioned(clips)
+    figures |= {f"narration {k}": v for k, v in exam.narrated(clips).items()}
     exam.close()
     return figures
 
@@ -254,6 +273,10 @@ def _pooled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _scrambled(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """The picture's own bytes in random places, so that nothing but their mean is left."""
     return rng.permutation(picture.ravel()).reshape(picture.shape)
+
+
+def _seconds(reply: str) -> list[float] | None:
+    return [event["time"] for event in json.loads(reply)["events"]] if reply else None
 
 
 def _json(text: str) -> str:

@@ -31,6 +31,7 @@ ROWS, COLUMNS = HEIGHT // PATCH, WIDTH // PATCH
 TRAIN_SEED, TEST_SEED = 20_000, 90_000
 _FPS = 24
 _CORE = Settings(moving_camera=0.0, words=0.3, second_things=0.3)
+_CROWDED = Settings(moving_camera=0.0, words=0.3, second_things=0.7)
 
 
 @dataclass(slots=True)
@@ -71,19 +72,24 @@ def held_out(thing: Thing, backdrop: str) -> bool:
     return hashlib.blake2b(key.encode(), digest_size=1).digest()[0] % 8 == 0
 
 
-def draw_scene(rng: np.random.Generator, test: bool) -> Scene:
+def draw_scene(rng: np.random.Generator, test: bool, plan: Settings = _CORE) -> Scene:
     """A scene of the wanted side of the split; 1.5 to 8 seconds long."""
     while True:
-        scene = random_scene(rng, round(float(rng.uniform(1.5, 8.0)) * _FPS), _CORE)
+        scene = random_scene(rng, round(float(rng.uniform(1.5, 8.0)) * _FPS), plan)
         kept = [held_out(thing, scene.backdrop) for thing in scene.things]
         if kept[0] if test else not any(kept):
             return scene
 
 
-def render_clips(seed: int, count: int, test: bool = False) -> Clips:
-    """`count` clips; the same seed gives the same clips."""
-    rng = np.random.default_rng([TEST_SEED if test else TRAIN_SEED, seed])
-    scenes = [draw_scene(rng, test) for _ in range(count)]
+def render_clips(seed: int, count: int, *, crowded: bool = False) -> Clips:
+    """`count` training clips; the same seed gives the same clips.
+
+    `crowded` are the hard ones: mostly two things, and frames anywhere in their quarter of a clip,
+    as four of eight evenly spread ones are.
+    """
+    rng = np.random.default_rng([TRAIN_SEED, seed])
+    plan = _CROWDED if crowded else _CORE
+    scenes = [draw_scene(rng, False, plan) for _ in range(count)]
     clips = Clips(
         scenes,
         np.zeros((count, FRAMES)),
@@ -93,7 +99,7 @@ def render_clips(seed: int, count: int, test: bool = False) -> Clips:
     )
     for number, scene in enumerate(scenes):
         painter = ScenePainter(scene, 320, 240, _FPS)
-        shares = _shares(rng)
+        shares = _shares(rng, 0.45 if crowded else 0.25)
         start = float(rng.uniform(0, 60))
         quality = int(rng.integers(55, 96))
         for place, share in enumerate(shares):
@@ -104,12 +110,12 @@ def render_clips(seed: int, count: int, test: bool = False) -> Clips:
     return clips
 
 
-def _shares(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Where the four frames lie in the scene: a bit off even, some clips miss its ends."""
+def _shares(rng: np.random.Generator, off: float) -> NDArray[np.float64]:
+    """Where the four frames lie in the scene: `off` even at most, some clips miss its ends."""
     first, last = 0.0, 1.0
     if rng.random() < 0.3:
         first, last = float(rng.uniform(0, 0.2)), float(rng.uniform(0.8, 1.0))
-    even = (np.arange(FRAMES) + 0.5 + rng.uniform(-0.25, 0.25)) / FRAMES
+    even = (np.arange(FRAMES) + 0.5 + rng.uniform(-off, off)) / FRAMES
     found: NDArray[np.float64] = first + (last - first) * even
     return found
 

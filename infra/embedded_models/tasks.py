@@ -1,14 +1,15 @@
 """What the teacher is taught to answer: questions as the operators ask them, replies as they parse.
 
 The prompts are the shipped ones and the replies keep the operators' schemas, so nothing stands
-between training and use. Whether a caption fits is answered after saying what is seen: comparing
-two sentences is far easier to learn than comparing a sentence with pictures, and the reply explains
-itself.
+between training and use. Whether a caption fits is answered criterion by criterion, what is seen
+beside what is said: two phrases next to each other are far easier to compare than a sentence and
+pictures, and the reply explains itself. Both phrases are in the words of the first paraphrase.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +20,10 @@ from clipmill.stages.compose.altered import SLOTS
 from clipmill.stages.compose.scenes import pick
 from clipmill.stages.compose.wording import FILLERS, captions, spoken
 from clipmill.stages.compose.world import Scene, Thing
+from clipmill.stages.ground.write_events import events_schema
 from clipmill.stages.models.prompts import load_prompt
 from clipmill.stages.qa.text_qa import text_qa_schema
-from clipmill.stages.score.judge import judge_schema
+from clipmill.stages.score.judge import judge_schema, named
 
 REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up"} | {
     "grow": "shrink",
@@ -29,15 +31,21 @@ REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up"} | {
 }
 JUDGE_SCHEMA = judge_schema(SLOTS)
 QA_SCHEMA = text_qa_schema(4)
+EVENTS_SCHEMA = events_schema(20, 200)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A prompt with the right reply; `sees` says whether the frames come with it."""
+    """A prompt with the right reply; `sees` says whether the frames come with it.
+
+    `unknown` are extents of the reply, in characters, that cannot be known from the question: they
+    are read and not learnt.
+    """
 
     prompt: str
     reply: str
     sees: bool = True
+    unknown: tuple[tuple[int, int], ...] = ()
 
 
 def compact(value: Any) -> str:
@@ -56,58 +64,106 @@ def caption_turn(kind: str, scene: Scene, times: Sequence[float], context: str =
     return Turn(prompt, compact({"caption": text}))
 
 
-def judge_turn(scene: Scene, times: Sequence[float], wrong: Sequence[str], caption: str) -> Turn:
-    reply = {
-        "seen": captions(scene).brief[0],
-        "wrong": list(wrong),
-        "match": "no" if wrong else "yes",
+def judge_turn(scene: Scene, times: Sequence[float], said: Scene, caption: str) -> Turn:
+    """Whether `caption`, one of the scene `said`, is true of `scene`."""
+    seen, told = slots(scene), slots(said)
+    reply: dict[str, Any] = {
+        name: {
+            "seen": seen[name],
+            "said": told[name],
+            "fits": "yes" if seen[name] == told[name] else "no",
+        }
+        for name in SLOTS
     }
+    reply["match"] = "yes" if seen == told else "no"
     return Turn(judge_prompt(times, caption), compact(reply))
 
 
+def blind(turn: Turn) -> Turn:
+    """A verdict without pictures: what is seen is given, and only the comparison is learnt."""
+    seen = [found.span(1) for found in re.finditer(r'"seen":"([^"]*)"', turn.reply)]
+    return replace(turn, sees=False, unknown=tuple(seen))
+
+
+def slots(scene: Scene) -> dict[str, str]:
+    """What a scene shows by criterion, each in the words of its first paraphrase."""
+    thing = scene.things[0]
+    return {
+        "object": thing.shape,
+        "colour": thing.colour,
+        "motion": _verb(thing),
+        "background": _place(scene),
+    }
+
+
 def judge_prompt(times: Sequence[float], caption: str) -> str:
-    return load_prompt("judge_caption.v1").render(
-        count=len(times), times=seconds(times), caption=caption
+    return load_prompt("judge_caption.v2").render(
+        count=len(times), times=seconds(times), criteria=named(SLOTS), caption=caption
     )
 
 
 def qa_turn(scene: Scene, caption: str, questions: int = 3) -> Turn:
     """Questions that the caption decides, in the order in which it is read."""
     thing = scene.things[0]
-    place = captions(replace(scene, things=(thing,))).brief[1].partition("against ")[2]
     asked = [
         (f"What colour is the {thing.shape}?", thing.colour),
         (f"What does the {thing.colour} {thing.shape} do?", f"it {_verb(thing)}"),
-        (f"What is behind the {thing.shape}?", place),
+        (f"What is behind the {thing.shape}?", _place(scene)),
     ]
     reply = [{"question": question, "answer": answer} for question, answer in asked[:questions]]
     prompt = load_prompt("qa_from_caption.v1").render(questions=questions, caption=caption)
     return Turn(prompt, compact({"questions": reply}), sees=False)
 
 
-def narration_turn(scenes: Sequence[Scene], rng: np.random.Generator) -> Turn:
-    """A few sentences as `write_events` shows them, some about nothing seen, into timed events."""
-    begin = at = float(rng.uniform(0.2, 20))
-    lines, events = [], []
+def narration_turn(
+    scenes: Sequence[Scene], rng: np.random.Generator, *, fillers: float = 0.3, misheard: float = 0
+) -> Turn:
+    """Sentences as `write_events` shows them, some about nothing seen, into timed events.
+
+    `fillers` is the chance of such a sentence after each other one, `misheard` that of a word that
+    is no word: it is passed on as heard. Half of all blocks are punctuated.
+    """
+    written = bool(rng.random() < 0.5)
+    said: list[tuple[str, bool]] = []
     for scene in scenes:
-        if rng.random() < 0.3:
-            lines.append(f"{at:.1f}: {pick(rng, FILLERS)}")
-            at += float(rng.uniform(2, 4))
         sentence = " ".join(spoken(scene, int(rng.integers(4))))
-        lines.append(f"{at:.1f}: {sentence}")
-        article = "an" if scene.things[0].colour[0] in "aeiou" else "a"
-        text = article + sentence.removeprefix("the")
-        events.append({"time": float(f"{at:.1f}"), "text": text})
-        at += float(rng.uniform(2, 5))
+        if rng.random() < misheard:
+            sentence = _misheard(sentence, rng)
+        said.append((sentence, True))
+        if rng.random() < fillers:
+            said.insert(len(said) - int(rng.integers(2)), (pick(rng, FILLERS), False))
+    at = float(rng.uniform(0.2, 300 if rng.random() < 0.1 else 40))
+    begin, end = at, at
+    lines, events = [], []
+    for sentence, seen in said:
+        shown = f"{sentence[0].upper()}{sentence[1:]}." if written else sentence
+        lines.append(f"{at:.1f}: {shown}")
+        if seen:
+            text = f"{_article(sentence.removeprefix('the '))}{sentence.removeprefix('the')}"
+            events.append({"time": float(f"{at:.1f}"), "text": text})
+        end = at + float(rng.uniform(1.2, 3))
+        at = end + float(rng.uniform(0.35, 1.0 if rng.random() < 0.6 else 5.0))
     prompt = load_prompt("events_caption.v1").render(
-        start=round(begin, 2),
-        end=round(at, 2),
+        start=round(begin, 3),
+        end=round(end, 3),
         language="en",
         most=20,
         context="",
         speech="\n".join(lines),
     )
     return Turn(prompt, compact({"events": events}), sees=False)
+
+
+def _misheard(sentence: str, rng: np.random.Generator) -> str:
+    """One word but the first three replaced by letters."""
+    words = sentence.split()
+    letters = rng.choice(list("abcdefghiklmnoprstuvwy"), int(rng.integers(3, 7)))
+    words[int(rng.integers(3, len(words)))] = "".join(letters)
+    return " ".join(words)
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def seconds(times: Sequence[float]) -> str:
@@ -136,7 +192,10 @@ def _verb(thing: Thing) -> str:
     )
 
 
+def _place(scene: Scene) -> str:
+    return captions(scene).brief[1].partition("against ")[2]
+
+
 def _action(scene: Scene) -> str:
     thing = scene.things[0]
-    article = "an" if thing.colour[0] in "aeiou" else "a"
-    return f"{article} {thing.colour} {thing.shape} {_verb(thing)}"
+    return f"{_article(thing.colour)} {thing.colour} {thing.shape} {_verb(thing)}"

@@ -180,7 +180,7 @@ class Packed:
 
     ids: Tensor  # [b, l]
     positions: Tensor  # [3, b, l]
-    mask: Tensor  # bool [b, 1, l, l]
+    mask: Tensor | None  # bool [b, 1, l, l]; none where every token sees all before it
     learn: Tensor  # bool [b, l]: the next token is part of a reply
 
 
@@ -223,21 +223,38 @@ class Packer:
         mask[:, :size, :size] = torch.ones(size, size, dtype=torch.bool).tril()
         for row, tail in enumerate(tails):
             at = size
-            for tokens, reply, sees in tail:
+            for tokens, wanted, sees in tail:
                 end = at + len(tokens)
                 ids[row, at:end] = torch.tensor(tokens)
                 first = self.after if sees else self.open
                 positions[:, row, at:end] = torch.arange(first, first + len(tokens))
                 mask[row, at:end, : size if sees else self.open] = True
                 mask[row, at:end, at:end] = torch.ones(end - at, end - at).tril().bool()
-                learn[row, at + reply - 1 : end - 1] = True
+                learn[row, at - 1 : end - 1] = torch.tensor(wanted)
                 at = end
         return Packed(ids, positions, mask[:, None], learn)
 
-    def _tail(self, turn: Turn) -> tuple[list[int], int, bool]:
+    def texts(self, turns: Sequence[Turn]) -> Packed:
+        """Questions without pictures, one a row; the padding behind them is seen by none."""
+        tails = [self._tail(turn) for turn in turns]
+        head = self.head[: self.open]
+        length = self.open + max(len(ids) for ids, _, _ in tails)
+        ids = torch.full((len(turns), length), self.words.pad_token_id)
+        learn = torch.zeros(ids.shape, dtype=torch.bool)
+        for row, (tokens, wanted, _) in enumerate(tails):
+            ids[row, : self.open + len(tokens)] = torch.tensor([*head, *tokens])
+            learn[row, self.open - 1 : self.open - 1 + len(tokens)] = torch.tensor(wanted)
+        return Packed(ids, torch.arange(length).expand(3, *ids.shape), None, learn)
+
+    def _tail(self, turn: Turn) -> tuple[list[int], list[bool], bool]:
+        """Tokens of a question with its reply, which of them are learnt, and whether it sees."""
         asked = self.words(turn.prompt + _CLOSE)["input_ids"]
-        reply = self.words(turn.reply + "<|im_end|>")["input_ids"]
-        return asked + reply, len(asked), turn.sees
+        reply = self.words(turn.reply + "<|im_end|>", return_offsets_mapping=True)
+        known = [
+            not any(first <= at < last for first, last in turn.unknown)
+            for at, _ in reply["offset_mapping"]
+        ]
+        return asked + reply["input_ids"], [False] * len(asked) + known, turn.sees
 
 
 class Trainee(nn.Module):
@@ -253,22 +270,32 @@ class Trainee(nn.Module):
     def loss(self, frames: Tensor, batch: Packed) -> tuple[Tensor, Tensor]:
         """Mean loss of the replies' tokens, and the merged tokens [n, 48, 192]."""
         merged, deep = self.vision(patches(frames))
-        text = self.model.model.language_model
         visual = batch.ids == self.visual_id
-        embedded = text.embed_tokens(batch.ids)
+        embedded = self.model.model.language_model.embed_tokens(batch.ids)
         flat = merged.reshape(-1, merged.shape[-1]).to(embedded.dtype)
-        embedded = embedded.masked_scatter(visual[:, :, None], flat)
-        hidden = text(
+        loss = self._replies(
+            batch,
+            embedded.masked_scatter(visual[:, :, None], flat),
+            visual_pos_masks=visual,
+            deepstack_visual_embeds=[one.reshape(-1, one.shape[-1]) for one in deep],
+        )
+        return loss, merged
+
+    def text_loss(self, batch: Packed) -> Tensor:
+        """Mean loss of the replies' tokens of questions without pictures."""
+        return self._replies(batch, self.model.model.language_model.embed_tokens(batch.ids))
+
+    def _replies(self, batch: Packed, embedded: Tensor, **pictures: Any) -> Tensor:
+        hidden = self.model.model.language_model(
             inputs_embeds=embedded,
             attention_mask=batch.mask,
             position_ids=batch.positions,
-            visual_pos_masks=visual,
-            deepstack_visual_embeds=[one.reshape(-1, one.shape[-1]) for one in deep],
             use_cache=False,
+            **pictures,
         ).last_hidden_state
         wanted = batch.ids[:, 1:][batch.learn[:, :-1]]
         logits = self.model.lm_head(hidden[:, :-1][batch.learn[:, :-1]])
-        return functional.cross_entropy(logits.float(), wanted), merged
+        return functional.cross_entropy(logits.float(), wanted)
 
     def seeing_loss(
         self, merged: Tensor, cover: Tensor, labels: Tensor, places: Tensor

@@ -31,19 +31,21 @@ from train_teacher import (  # noqa: E402
     start_from_components,
     train_all,
     train_eyes,
+    train_reading,
 )
 from vocabulary import tokenizer  # noqa: E402
 
-FILES, CLIPS = 8, 1000
+FILES, CROWDED, CLIPS = 8, 4, 1000
 SEED = 1
 TESTED = 200
-EYES_STEPS, ENCODER_STEPS = 1000, 800
+EYES_STEPS, READING_STEPS, ENCODER_STEPS = 1000, 1000, 800
 # Steps, rate, whether the eyes are frozen, and what is asked of each clip.
 STAGES = (
     ("tongue", 400, 2e-3, True, Mix(0.8, 0.15)),
     ("both", 1200, 1e-3, False, Mix(0.8, 0.15)),
     ("sharp", 800, 6e-4, False, Mix(2.0, 0.8)),
 )
+LAST = ("together", 600, 8e-4, False, Mix(1.0, 0.1, readings=16))
 TEACHER, ENCODER = "clipmill-world-vl", "clipmill-world-clip"
 
 log = logging.getLogger(__name__)
@@ -59,16 +61,16 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(asked.threads)
     asked.work.mkdir(parents=True, exist_ok=True)
-    files = [asked.work / f"train{number}.npz" for number in range(FILES)]
+    files = [asked.work / f"train{number}.npz" for number in range(FILES + CROWDED)]
     for number, path in enumerate(files):
         if not path.exists():
-            render_clips(number, CLIPS).save(path)
+            render_clips(number, CLIPS, crowded=number >= FILES).save(path)
     if asked.only != "clips":
-        data = Data(files)
+        data = Data(files[:FILES])
         if asked.only != "teacher":
             make_encoder(data, asked.work, asked.out / ENCODER)
         if asked.only != "encoder":
-            make_teacher(data, asked.work, asked.out / TEACHER)
+            make_teacher(data, Data(files), asked.work, asked.out / TEACHER)
 
 
 def make_encoder(data: Data, work: Path, folder: Path) -> None:
@@ -77,13 +79,18 @@ def make_encoder(data: Data, work: Path, folder: Path) -> None:
     _write(folder, evaluate.examine_encoder(str(folder), TESTED))
 
 
-def make_teacher(data: Data, work: Path, folder: Path) -> None:
+def make_teacher(data: Data, every: Data, work: Path, folder: Path) -> None:
+    """`every` holds the crowded clips too, which only the last stage is shown."""
     trainee, packer = new_trainee(SEED)
     some = data.all[0].frames[:100]
     start_from_components(trainee, some.reshape(-1, *some.shape[2:]))
     train_eyes(trainee, data, 2e-3, EYES_STEPS, SEED, work)
     for seed, (name, steps, rate, frozen, mix) in enumerate(STAGES, SEED + 1):
         train_all(trainee, packer, data, name, rate, steps, seed, mix, work, frozen=frozen)
+    seed = SEED + 1 + len(STAGES)
+    train_reading(trainee, packer, data, 1.5e-3, READING_STEPS, seed, work)
+    name, steps, rate, frozen, mix = LAST
+    train_all(trainee, packer, every, name, rate, steps, seed + 1, mix, work, frozen=frozen)
     save(trainee.model, tokenizer(), folder)
     _write(folder, evaluate.examine_teacher(str(folder), TESTED))
 

@@ -18,6 +18,7 @@ from progress import Progress
 from scenes import COLUMNS, FRAMES, ROWS, Clips, held_out, slot_ids
 from tasks import (
     Turn,
+    blind,
     caption_turn,
     judge_turn,
     narration_turn,
@@ -43,6 +44,14 @@ class Data:
     def draw(self, rng: np.random.Generator) -> tuple[Clips, int]:
         clips = self.all[int(rng.integers(len(self.all)))]
         return clips, int(rng.integers(len(clips)))
+
+    def scene(self, rng: np.random.Generator) -> Scene:
+        clips, number = self.draw(rng)
+        return clips.scenes[number]
+
+    def times(self, rng: np.random.Generator) -> list[float]:
+        clips, number = self.draw(rng)
+        return clips.times[number].tolist()
 
 
 def start_from_components(trainee: Trainee, frames: NDArray[np.uint8]) -> None:
@@ -84,11 +93,13 @@ def seeing_targets(clips: Clips, number: int) -> tuple[Tensor, Tensor, Tensor]:
 @dataclass(frozen=True, slots=True)
 class Mix:
     """What is asked about a clip besides captions: so many verdicts on average, and each of the two
-    text-only questions with this probability.
+    text-only questions with this probability. Beside the clips, `readings` blocks of narration and
+    a quarter as many verdicts on text alone.
     """
 
     verdicts: float
     texts: float
+    readings: int = 0
 
 
 def turns_for(
@@ -102,7 +113,7 @@ def turns_for(
     if rng.random() < 0.25:
         turns.append(caption_turn("action", scene, times))
     verdicts = int(mix.verdicts) + bool(rng.random() < mix.verdicts % 1)
-    turns += [verdict(scene, times, rng) for _ in range(verdicts)]
+    turns += [verdict(scene, times, other, rng) for _ in range(verdicts)]
     if rng.random() < mix.texts:
         turns.append(qa_turn(scene, paraphrase(scene, rng)))
     if rng.random() < mix.texts:
@@ -110,12 +121,36 @@ def turns_for(
     return turns
 
 
-def verdict(scene: Scene, times: list[float], rng: np.random.Generator) -> Turn:
-    """Whether a caption fits, as often right as wrong in one slot."""
-    if rng.random() < 0.5:
-        return judge_turn(scene, times, [], paraphrase(scene, rng))
-    slot = pick(rng, (*SLOTS, "motion"))
-    return judge_turn(scene, times, [slot], paraphrase(altered(scene, slot, rng), rng))
+def verdict(scene: Scene, times: list[float], other: Scene, rng: np.random.Generator) -> Turn:
+    """Whether a caption fits: a right one, one wrong in one slot, or one of `other`.
+
+    The other scene's teaches that what is said is no hint of what is seen.
+    """
+    kind = rng.random()
+    said = scene if kind < 0.35 else other
+    if 0.35 <= kind < 0.7:
+        said = altered(scene, pick(rng, (*SLOTS, "motion")), rng)
+    return judge_turn(scene, times, said, paraphrase(said, rng))
+
+
+def readings(
+    data: Data, packer: Packer, narrated: int, judged: int, rng: np.random.Generator
+) -> list[Packed]:
+    """Two batches of questions about text alone: narration, and verdicts on what is given as seen.
+
+    Blocks of one batch are about as long as each other, so that little of it is padding.
+    """
+    most = int(rng.integers(1, 9))
+    blocks, verdicts = [], []
+    fillers = float(rng.uniform(0, 0.6))
+    for _ in range(narrated):
+        count = int(rng.integers(max(1, most - 1), most + 1))
+        scenes = [data.scene(rng) for _ in range(count)]
+        blocks.append(narration_turn(scenes, rng, fillers=fillers, misheard=0.05))
+    for _ in range(judged):
+        scene, other = data.scene(rng), data.scene(rng)
+        verdicts.append(blind(verdict(scene, data.times(rng), other, rng)))
+    return [packer.texts(blocks), packer.texts(verdicts)]
 
 
 def batch_of(
@@ -172,6 +207,22 @@ def train_eyes(
         progress.step(loss, **shown)
 
 
+def train_reading(
+    trainee: Trainee, packer: Packer, data: Data, rate: float, steps: int, seed: int, work: Path
+) -> None:
+    """Text alone, without the eyes: to copy times and to compare phrases takes many examples, and
+    a step without pictures gives several times as many for its cost.
+    """
+    progress = Progress("reading", [trainee.model.model.language_model], rate, steps, seed, work)
+    for rng in progress.steps_left():
+        losses = []
+        for packed in readings(data, packer, 16, 16, rng):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                losses.append(trainee.text_loss(packed))
+        events, verdicts = losses
+        progress.step(events + verdicts, events=events.item(), verdicts=verdicts.item())
+
+
 def train_all(
     trainee: Trainee, packer: Packer, data: Data, name: str, rate: float, steps: int, seed: int,
     mix: Mix, work: Path, *, frozen: bool,
@@ -188,7 +239,14 @@ def train_all(
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, merged = trainee.loss(frames, packed)
         seeing, shown = trainee.seeing_loss(merged, *targets)
-        progress.step(loss + 0.1 * seeing, replies=loss.item(), **shown)
+        total, shown = loss + 0.1 * seeing, {"replies": loss.item(), **shown}
+        if mix.readings:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                texts = readings(data, packer, mix.readings, mix.readings // 4, rng)
+                read = [trainee.text_loss(packed) for packed in texts]
+            total = total + sum(read)
+            shown |= {"events": read[0].item(), "verdicts": read[1].item()}
+        progress.step(total, **shown)
     tower.requires_grad_(True)
 
 

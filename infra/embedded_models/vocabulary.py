@@ -23,7 +23,7 @@ PROMPTS = (
     "caption_brief.v1",
     "caption_dense.v1",
     "caption_action.v1",
-    "judge_caption.v1",
+    "judge_caption.v2",
     "qa_from_caption.v1",
     "events_caption.v1",
 )
@@ -40,10 +40,11 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 ANSWERS = (
-    '{"caption":"', '"}', '."}', '{"seen":"', '","wrong":[', '"],"match":"', '],"match":"',
+    '{"caption":"', '"}', '."}', '{"object":{"seen":"', '","said":"', '","fits":"',
+    '"},"colour":{"seen":"', '"},"motion":{"seen":"', '"},"background":{"seen":"', '"},"match":"',
     '","', '{"questions":[{"question":"', '?","answer":"', '"},{"question":"', '"}]}',
     '{"events":[{"time":', ',"text":"', '"},{"time":', '\\"', ". ", ", ", '"\n"', "user\n",
-    "assistant\n", "\n</data ", "<data ", '>\n"', '{"events":[]}', ': ',
+    "assistant\n", "\n</data ", "<data ", '>\n"', '."\n"', '{"events":[]}', ': ',
 )  # fmt: skip
 _QUESTIONS = "What colour is the object do does it behind where is happens in front of background"
 
@@ -95,17 +96,13 @@ def _words() -> list[str]:
         "object colour motion background nothing pictures en asr title ocr it of These Write up to",
     ]
     plain = {word for text in texts for word in re.findall(r"[A-Za-z]+", text)}
-    plain |= {
-        word.capitalize()
-        for word in ("a", "an", "the", "against", *plain)
-        if word.islower() and word in _OPENERS
-    }
+    openers = ("a", "an", "the", "against", *(line.split()[0] for line in wording.FILLERS))
+    plain |= {word.capitalize() for word in openers}
     numbers = [f"{number:02d}" for number in range(100)]
     return [*sorted(plain), *(f" {word}" for word in sorted(plain)), *numbers]
 
 
 _TABLES = ("_MOVES", "_PLACES", "_CAMERAS", "_SOUNDS")
-_OPENERS = ("a", "an", "the", "against")
 
 
 def save_template(folder: Path) -> None:

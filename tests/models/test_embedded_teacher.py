@@ -67,7 +67,7 @@ def test_captions_come_from_the_pixels(evaluate: Any, exam: Any) -> None:
 
 
 def test_questions_about_a_caption_are_right_to_the_letter(evaluate: Any, exam: Any) -> None:
-    assert exam.texts(evaluate.held_out_clips(30, seed=2), "qa") >= 0.9
+    assert exam.questioned(evaluate.held_out_clips(30, seed=2)) >= 0.9
 
 
 def _part(clips: list[Any]) -> Part:

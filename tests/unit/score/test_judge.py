@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Author, Frame, Part, Segment, Video
@@ -16,6 +17,8 @@ from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.models.teacher_settings import TeacherSettings
 from clipmill.stages.score.judge import Judge
+
+CRITERIA = Judge.Settings().criteria
 
 
 class Teacher:
@@ -42,7 +45,10 @@ class Teacher:
 
 
 def verdict(match: str, *wrong: str) -> dict[str, Any]:
-    return {"seen": "a red circle", "wrong": list(wrong), "match": match}
+    def entry(name: str) -> dict[str, str]:
+        return {"seen": "this", "said": "that", "fits": "no" if name in wrong else "yes"}
+
+    return {name: entry(name) for name in CRITERIA} | {"match": match}
 
 
 def judged(
@@ -66,7 +72,7 @@ def judged(
 def test_each_text_gets_the_share_of_criteria_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = Teacher(
         {
-            "green": [verdict("no", "motion", "colour", "motion")],
+            "green": [verdict("no", "motion", "colour")],
             "square": [verdict("no", "object")],
             "round": [verdict("yes")],
         }
@@ -77,7 +83,7 @@ def test_each_text_gets_the_share_of_criteria_that_hold(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("broken", [verdict("yes", "motion"), verdict("no")])
-def test_a_verdict_that_contradicts_its_list_is_asked_again_then_counted(
+def test_a_verdict_that_contradicts_its_entries_is_asked_again_then_counted(
     monkeypatch: pytest.MonkeyPatch, broken: dict[str, Any]
 ) -> None:
     again = Teacher({"round": [broken, verdict("no", "motion")]})
@@ -85,6 +91,22 @@ def test_a_verdict_that_contradicts_its_list_is_asked_again_then_counted(
     assert segment.scores == {"judged": 0.75}
     [segment] = judged(monkeypatch, Teacher({"round": [broken, broken]}), "round")
     assert segment.scores == {} and segment.labels == {"rejected_judged": "off_contract"}
+
+
+def test_the_teacher_is_asked_for_each_criterion_in_order_and_for_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = Teacher({"round": [verdict("yes")]})
+    judged(monkeypatch, teacher, "round")
+    [request] = teacher.asked
+    assert request.schema is not None
+    assert list(request.schema["properties"]) == [*CRITERIA, "match"]
+    assert ": " + ", ".join(f'"{name}"' for name in CRITERIA) + ". " in request.prompt
+
+
+def test_a_criterion_may_not_be_named_like_the_verdict() -> None:
+    with pytest.raises(ValidationError, match="another word"):
+        Judge.Settings(criteria=("object", "match"))
 
 
 def test_a_clip_without_pictures_is_counted_and_not_judged(
