@@ -59,9 +59,10 @@ def selfcheck(
         checked = check(loaded, folder, settings, engine=engine, on_event=on_event)
     if as_json:
         figures = [asdict(figure) | {"met": figure.met} for figure in checked.figures]
-        told = [asdict(one) for one in checked.told]
         summary = asdict(checked.summary) | {"ok": checked.summary.ok}
-        typer.echo(json.dumps({"ok": checked.ok, "figures": figures, "told": told, "run": summary}))
+        told = {name: [asdict(one) for one in getattr(checked, name)] for name in ("told", "timed")}
+        shown = {"ok": checked.ok, "figures": figures, **told, "run": summary}
+        typer.echo(json.dumps(shown))
     else:
         _print(checked, misses)
     if not checked.ok:
@@ -110,6 +111,13 @@ def _print(checked: Checked, misses: int) -> None:
             )
     for one in checked.told:
         text = f"{one.video} at {one.seconds:.2f} s: {one.caption}\n    truth: {one.truth}"
+        console.print(Text(text), soft_wrap=True)
+    for own in checked.timed:
+        seen = "never" if own.seen_s is None else f"{own.seen_s:.2f} s"
+        text = (
+            f"{own.video}: {own.caption}\n    spoken at {own.spoken_s:.2f} s, moved to "
+            f"{own.moved_s:.2f} s, seen at {seen}; said: {own.truth}"
+        )
         console.print(Text(text), soft_wrap=True)
 
 

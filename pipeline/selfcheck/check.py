@@ -26,8 +26,8 @@ from clipmill.pipeline.selfcheck.captions import Told, captions, from_noise, tol
 from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
 from clipmill.pipeline.selfcheck.looks import describe_clip, read_ocr
-from clipmill.pipeline.selfcheck.narration import narration
-from clipmill.pipeline.selfcheck.planted import planted
+from clipmill.pipeline.selfcheck.narration import Timed, narration, timed
+from clipmill.pipeline.selfcheck.planted import judged, planted
 from clipmill.pipeline.selfcheck.questions import questions
 from clipmill.pipeline.selfcheck.records import packed_records, schema_validity
 from clipmill.pipeline.selfcheck.speech import assign_speech, transcribe
@@ -50,11 +50,14 @@ PLANTED = 4
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came out: the run's account, every figure, and captions beside their truth."""
+    """What came out: the run's account, every figure, and captions beside their truth, of clips
+    and from narration.
+    """
 
     summary: Summary
     figures: list[Figure]
     told: list[Told]
+    timed: list[Timed]
 
     @property
     def ok(self) -> bool:
@@ -140,10 +143,16 @@ def selfcheck(
     cases = read_cases(store, folder / "truth", recipe.pack.layer)
     captioned = [e.stage.settings.role for e in recipe.stages if isinstance(e.stage, CaptionClip)]
     role = captioned[0] if captioned else "caption"
-    figures = measure(cases, store, role, _judges_of_given(recipe))
+    figures = measure(
+        cases,
+        store,
+        role,
+        _scores_of_given(recipe, ScoreAlignment, Judge),
+        _scores_of_given(recipe, Judge),
+    )
     seen = [case for case in cases if case.truth.variant != SCRAMBLED]
     figures += alignment(seen, _scorer(recipe))
-    return Checked(summary, figures, told(seen, role))
+    return Checked(summary, figures, told(seen, role), timed(seen))
 
 
 def measure(
@@ -151,10 +160,12 @@ def measure(
     store: Store,
     caption_role: str = "caption",
     given_scores: Sequence[str] = (),
+    given_judges: Sequence[str] = (),
 ) -> list[Figure]:
     """Every figure that an output alone decides, in the order of the stages.
 
-    `given_scores` names the scores of captions that came with the videos, where there are any.
+    `given_scores` names the scores of captions that came with the videos, where there are any, and
+    `given_judges` those of them that are a teacher's verdicts.
     """
     verdicts = read_verdicts(store)
     rows = verdicts.table.to_pylist() if verdicts else []
@@ -173,6 +184,7 @@ def measure(
         *narration(cases),
         *questions(cases),
         *planted(cases, reasons, given_scores),
+        *judged(cases, given_judges),
         schema_validity(packed_records(store)),
     ]
 
@@ -193,11 +205,15 @@ def _scorer(recipe: Recipe) -> ScoreAlignment | None:
     return next((stage for stage in scorers if stage.settings.embedding), None)
 
 
-def _judges_of_given(recipe: Recipe) -> list[str]:
-    """Names of the scores of given captions; none where the recipe has none."""
-    roles = {e.stage.settings.role for e in recipe.stages if isinstance(e.stage, GivenCaption)}
-    judges = [e.stage for e in recipe.stages if isinstance(e.stage, ScoreAlignment | Judge)]
-    return [stage.settings.name for stage in judges if stage.settings.role in roles]
+def _scores_of_given(recipe: Recipe, *kinds: type[ScoreAlignment | Judge]) -> list[str]:
+    """Names of the scores that stages of these kinds give to captions that come with videos."""
+    stages = [e.stage for e in recipe.stages]
+    roles = {stage.settings.role for stage in stages if isinstance(stage, GivenCaption)}
+    return [
+        stage.settings.name
+        for stage in stages
+        if isinstance(stage, kinds) and stage.settings.role in roles
+    ]
 
 
 def _source(recipe: Recipe, folder: Path) -> str:

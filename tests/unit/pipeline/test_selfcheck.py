@@ -18,8 +18,8 @@ from clipmill.pipeline.selfcheck.captions import captions, from_noise, slots_of,
 from clipmill.pipeline.selfcheck.cuts import found_scenes, split
 from clipmill.pipeline.selfcheck.figures import Case, Figure
 from clipmill.pipeline.selfcheck.looks import describe_clip, main_colours, read_ocr
-from clipmill.pipeline.selfcheck.narration import narration
-from clipmill.pipeline.selfcheck.planted import planted
+from clipmill.pipeline.selfcheck.narration import narration, timed
+from clipmill.pipeline.selfcheck.planted import judged, planted
 from clipmill.pipeline.selfcheck.questions import questions
 from clipmill.pipeline.selfcheck.records import complaint, schema_validity
 from clipmill.pipeline.selfcheck.speech import align, assign_speech, distance, transcribe, words_of
@@ -621,6 +621,27 @@ def test_planted_captions_count_where_the_filter_judged_them() -> None:
     assert [other.value, kept.value] == pytest.approx([1 / 3, 1 / 3])
 
 
+def test_verdicts_are_balanced_between_right_captions_and_each_kind_of_wrong_ones() -> None:
+    given = []
+    wanted = [
+        ("clean", 1.0), ("clean", 1.0), ("clean", 0.75), ("clean", 1.0),
+        ("wrong_motion", 0.75), ("wrong_motion", 1.0), ("wrong_colour", 0.5),
+    ]  # fmt: skip
+    for number, (variant, score) in enumerate(wanted):
+        truth = copy.deepcopy(truths()[number % 6])
+        truth.variant, truth.given_caption = variant, "a red circle moves up over green grass"
+        case = perfect(truth)
+        case.shots[0].add_text("given", truth.given_caption, AUTHOR)
+        case.shots[0].scores["judged"] = score
+        given.append(case)
+    other, slot, motion = judged(given, ["judged"])
+    assert other.value is None and other.count == 0
+    assert slot.value == pytest.approx((3 / 4 + 1) / 2) and slot.count == 1
+    assert motion.value == pytest.approx((3 / 4 + 1 / 2) / 2) and motion.met is False
+    assert len(motion.misses) == 2
+    assert {figure.note for figure in judged(given, ["another"])} == {"not in this recipe"}
+
+
 def record() -> dict[str, object]:
     case = perfect(truths()[0])
     media = {"frames": 3, "width": 64, "height": 48, "seconds": 0.125}
@@ -691,10 +712,39 @@ def late(shift: float) -> Case:
 def test_captions_from_late_narration_are_held_against_their_scenes(
     shift: float, met: bool
 ) -> None:
-    spoken, moved, ratio = narration([late(shift)])
+    spoken, moved, ratio = narration([late(shift)])[3:]
     assert spoken.value == pytest.approx(3.0, abs=0.01) and spoken.unit == "seconds"
     assert moved.value == pytest.approx(shift, abs=0.01)
     assert ratio.value == pytest.approx(shift / 3, abs=0.01) and ratio.met is met
+
+
+def test_what_was_written_of_narration_is_held_against_every_sentence() -> None:
+    case = late(0.5)
+    about = [line for line in case.truth.narration if line.scene is not None]
+    seen, named_right, unseen = narration([case])[:3]
+    assert (seen.value, seen.count, named_right.value) == (1.0, len(about), 1.0)
+    assert unseen.value is None or unseen.count + len(about) == len(case.truth.narration)
+    about[0].scene = None  # the same record where the truth knows it as small talk
+    seen, _, unseen = narration([case])[:3]
+    assert (seen.count, unseen.count) == (
+        len(about) - 1,
+        len(case.truth.narration) - len(about) + 1,
+    )
+    assert unseen.value is not None and unseen.value < 1 and "tells of" in unseen.misses[0].what
+    grounded = case.video.layer("grounded")
+    case.video.segments.remove(grounded[-1])
+    grounded[1].texts[-1].text = "a thing that is nowhere"
+    seen, named_right, _ = narration([case])[:3]
+    assert seen.value == pytest.approx(1 - 1 / seen.count)
+    assert named_right.value == pytest.approx(1 - 1 / named_right.count)
+
+
+def test_timed_captions_are_shown_beside_their_truth() -> None:
+    shown = timed([late(0.5)])
+    assert len(shown) > 1
+    assert all(own.seen_s is not None for own in shown)
+    assert all(own.moved_s - own.seen_s == pytest.approx(0.5, abs=0.02) for own in shown)
+    assert timed([perfect(truths()[0])]) == []
 
 
 def test_narration_in_time_has_nothing_to_move() -> None:
