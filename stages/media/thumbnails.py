@@ -10,7 +10,8 @@ that were decoded, `between` decodes what was left out there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import nullcontext, suppress
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +34,48 @@ Thumbnail = NDArray[np.uint8]
 
 
 def thumbnails(
-    path: Path, probe: Probe, limits: Limits | None = None
+    path: Path, probe: Probe, limits: Limits | None = None, container: Any = None
 ) -> Iterator[tuple[int, bool, Thumbnail]]:
-    """(tick, whether it is coded without reference to others, 36 x 64 luma) in order."""
-    with open_input(path) as container:
-        stream = container.streams[probe.picture.index]
-        decoding = _decoding(container, stream, limits)
-        if decoding.ticker.timed:  # elsewhere times are counted, and frames must not be missing
+    """(tick, whether a change to it happened at it, 36 x 64 luma) in order.
+
+    It did where no frame was left out before it, or where it is coded without reference to others,
+    which is how encoders begin a shot. `container` is `path`, opened and not read from.
+    """
+    with open_input(path) if container is None else nullcontext(container) as source:
+        stream = source.streams[probe.picture.index]
+        decoding = _decoding(source, stream, limits)
+        timed = decoding.ticker.timed
+        if timed:  # elsewhere times are counted, and frames must not be missing
             stream.codec_context.skip_frame = "NONREF"
-        for tick, frame in decoding:
-            yield tick, frame.pict_type == 1, shrink(frame)
+        fed: list[int] = []  # a heap: ticks of packets whose turn to be shown has not come
+        for packet in decoding.demux(stream):
+            if timed and packet.pts is not None:
+                heappush(fed, packet.pts)
+            for tick, frame in decoding.decode(packet):
+                left_out = False
+                while fed and fed[0] <= tick:
+                    left_out |= heappop(fed) < tick
+                yield tick, not left_out or frame.pict_type == 1, shrink(frame)
 
 
 def between(
-    path: Path, probe: Probe, gaps: Sequence[tuple[int, int]], limits: Limits | None = None
+    path: Path,
+    probe: Probe,
+    gaps: Sequence[tuple[int, int]],
+    limits: Limits | None = None,
+    container: Any = None,
 ) -> list[list[tuple[int, Thumbnail]]]:
     """For each (tick, later tick): both frames and all that lie between, decoded this time.
 
     Other frames stay undecoded as far as they can. A gap whose start a seek misses is empty.
+    `container` is `path`, as `thumbnails` has read it.
     """
+    if container is not None and probe.picture.seekable:
+        return [_between(container, probe, start, end, limits) for start, end in gaps]
     found = []
-    with ExitStack() as stack:
-        container = None
-        for start, end in gaps:
-            if container is None or not probe.picture.seekable:
-                container = stack.enter_context(open_input(path))
-            found.append(_between(container, probe, start, end, limits))
-            if not probe.picture.seekable:
-                stack.close()
+    for start, end in gaps:
+        with open_input(path) as fresh:
+            found.append(_between(fresh, probe, start, end, limits))
     return found
 
 

@@ -41,20 +41,19 @@ def find_gradual(
         for length in WINDOWS:
             for begin in range(0, len(steps) - length, length // 4):
                 window = slice(begin, begin + length + 1)
-                largest = float(moves[begin : begin + length].max())
+                largest = max(moves[begin : begin + length])
                 ends = _mixture(small[window], largest, least, most, mixture)
                 if ends is not None:
                     found.append((int(steps[begin + ends[0]]), int(steps[begin + ends[1]])))
     return _united(found)
 
 
-def _moves(frames: Floats) -> Floats:
+def _moves(frames: Floats) -> list[float]:
     """Mean absolute difference of each frame but the last to the next one."""
     import cv2
 
     size = frames[0].size
-    steps = [cv2.norm(a, b, cv2.NORM_L1) / size for a, b in itertools.pairwise(frames)]
-    return np.array(steps, np.float32)
+    return [cv2.norm(a, b, cv2.NORM_L1) / size for a, b in itertools.pairwise(frames)]
 
 
 def _mixture(
@@ -71,10 +70,13 @@ def _mixture(
     if size < least or largest > 0.6 * size:
         return None
     change = end - start
-    shares = (frames - start).reshape(len(frames), -1) @ change.ravel() / float((change**2).sum())
+    along = frames.reshape(len(frames), -1) @ change.ravel()
+    shares = (along - along[0]) / (along[-1] - along[0])  # 0 to 1: the change is that of the ends
+    if np.diff(shares).min() < -0.05:
+        return None
     rest = frames - start - shares[:, None, None] * change
     unexplained = np.abs(rest[1:-1]).mean((1, 2)) / size
-    if np.diff(shares).min() < -0.05 or unexplained.max() > mixture:
+    if unexplained.max() > mixture:
         return None
     # A slow pan is a mixture too, as long as it moves less than the detail is wide: look closely.
     blocks = block_distance(start.astype(np.uint8), end.astype(np.uint8), stride=1)

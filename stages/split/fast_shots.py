@@ -19,18 +19,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipmill.schemas.records import Probe
+from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.thumbnails import between, thumbnails
 from clipmill.stages.split.dissolves import find_gradual
-from clipmill.stages.split.likeness import Floats, Pictures, block_distance, neighbour_change
+from clipmill.stages.split.likeness import (
+    Floats,
+    Pictures,
+    block_distance,
+    neighbour_change,
+    shifted,
+    shifted_distance,
+)
 from clipmill.stages.split.whip_pans import is_whip_pan
 
 SIDE = 3  # frames compared on either side of a cut
@@ -74,12 +82,18 @@ def detect(
 ) -> list[Transition]:
     """All transitions of a video, in order. Decodes: to be called in the sandbox."""
     tuning = tuning or Tuning()
+    with open_input(path) as container:
+        return _detect(container, path, probe, tuning, limits)
+
+
+def _detect(
+    container: Any, path: Path, probe: Probe, tuning: Tuning, limits: Limits | None
+) -> list[Transition]:
     clock = probe.picture.clock
     cuts: list[_Cut] = []
     mixed: list[tuple[int, int]] = []
-    decoded = 0
-    for film, first, last in _chunks(thumbnails(path, probe, limits), clock.num / clock.den):
-        decoded += last - first
+    source = thumbnails(path, probe, limits, container)
+    for film, first, last in _chunks(source, clock.num / clock.den):
         found = find_cuts(film, tuning)
         spans = find_gradual(
             film.pictures,
@@ -94,10 +108,9 @@ def detect(
             (film.ticks[start], film.ticks[end]) for start, end in spans if first <= start < last
         ]
         del film  # the next one is put together while this name would hold it
-    skipped = probe.decoded_frames is None or probe.decoded_frames > decoded
     firm = _strongest(cuts, tuning.gap_s * clock.den / clock.num)
-    gaps = [(cut.before, cut.tick) for cut in firm if skipped and not cut.intra]
-    exact = dict(zip(gaps, between(path, probe, gaps, limits), strict=True))
+    gaps = [(cut.before, cut.tick) for cut in firm if not cut.exact]
+    exact = dict(zip(gaps, between(path, probe, gaps, limits, container), strict=True))
     transitions = [
         Transition(tick, tick, "cut")
         for tick in (_steepest(exact.get((cut.before, cut.tick), []), cut.tick) for cut in firm)
@@ -108,17 +121,18 @@ def detect(
 
 @dataclass(slots=True)
 class Film:
-    """Thumbnails in order: pictures (n, 36, 64), their ticks, times and coding."""
+    """Thumbnails in order: pictures (n, 36, 64), ticks, times, and whether a change to one of them
+    happened at it and not at a frame left out."""
 
     pictures: Pictures
     ticks: list[int]
     seconds: NDArray[np.float64]
-    intra: list[bool]
+    exact: list[bool]
 
     def named(self, cut: _Cut) -> _Cut:
         """The cut with the ticks of its two frames."""
         cut.before, cut.tick = self.ticks[cut.index - 1], self.ticks[cut.index]
-        cut.intra = self.intra[cut.index]
+        cut.exact = self.exact[cut.index]
         return cut
 
 
@@ -128,33 +142,38 @@ class _Cut:
     strength: float
     before: int = 0
     tick: int = 0
-    intra: bool = False
+    exact: bool = False
 
 
 def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
     """Hard cuts by index of the first new frame; close neighbours are still among them."""
     pictures, seconds = film.pictures, film.seconds
     change = neighbour_change(pictures)
+    changes: list[float] = change.tolist()  # single values of an array cost ten times as much
+
+    @lru_cache(4 * SIDE)
+    def moved(a: int) -> Pictures:
+        return shifted(pictures[a])
 
     @cache  # neighbours ask for the same pairs
     def apart(a: int, b: int) -> tuple[float, float]:
-        blocks = np.sort(block_distance(pictures[a], pictures[b]), axis=None)
-        middle = blocks[
-            (blocks.size - 1) // 2 : blocks.size // 2 + 1
-        ]  # np.median costs a third more
-        return float(blocks.mean()), float(middle.mean())
+        blocks = np.sort(shifted_distance(moved(a), pictures[b]), axis=None)
+        middle = blocks[(blocks.size - 1) // 2 : blocks.size // 2 + 1].tolist()
+        return float(blocks.mean()), sum(middle) / len(middle)
 
     found: list[_Cut] = []
     for k in np.flatnonzero(change >= tuning.still_cut):
         index = int(k)
-        around = np.r_[change[max(1, index - SIDE) : index], change[index + 1 :][:SIDE]]
+        around = sorted(
+            changes[max(1, index - SIDE) : index] + changes[index + 1 : index + 1 + SIDE]
+        )
         # Spares the search in the middle of action; the two largest may belong to a flash.
-        if change[index] < 0.8 * np.sort(around)[:-2].max(initial=0.0):
+        if len(around) > 2 and changes[index] < 0.8 * around[-3]:
             continue
         still = _stands_still(change, seconds, index)
         scale = _contrast(pictures[index - 1], pictures[index])
         least = tuning.still_cut if still else tuning.cut * scale
-        if change[index] < least:
+        if changes[index] < least:
             continue
         most = 0.0 if still else tuning.most * scale
         strength = _strength(apart, len(pictures), index, least, most)
@@ -167,7 +186,10 @@ def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
 
 def _contrast(before: Pictures, after: Pictures) -> float:
     """1 for ordinary pictures, down to 0.4 for those that are dark or pale all over."""
-    return float(np.clip(max(before.std(), after.std()) / ORDINARY, 0.4, 1.0))
+    import cv2
+
+    deviation = max(float(cv2.meanStdDev(picture)[1][0, 0]) for picture in (before, after))
+    return min(1.0, max(0.4, deviation / ORDINARY))
 
 
 def _strength(apart: Apart, count: int, index: int, least: float, most: float) -> float | None:
@@ -270,5 +292,5 @@ def _chunks(
 
 
 def _film(held: Sequence[tuple[int, bool, Pictures]], tick_s: float) -> Film:
-    ticks, intra, pictures = zip(*held, strict=True)
-    return Film(np.stack(pictures), list(ticks), np.array(ticks) * tick_s, list(intra))
+    ticks, exact, pictures = zip(*held, strict=True)
+    return Film(np.stack(pictures), list(ticks), np.array(ticks) * tick_s, list(exact))
