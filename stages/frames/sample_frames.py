@@ -5,11 +5,20 @@ takes the middles of N equal slices, `fps` one picture per interval, `middle` an
 `first-middle-last` are what cheap scorers use. Middles of slices are preferred to their borders,
 because borders of shots are where the neighbours bleed in. Pictures travel as JPEG and are never
 stored.
+
+The exact middle costs all frames it refers to, back to the key frame before. `at: key` takes a key
+frame of the slice where it holds one, at no more than its own price: long shots then cost next to
+nothing, quick ones as much as ever. It is not the default, since the times are spread less evenly
+and depend on where an encoder put its key frames, which models of motion should not learn; for
+captions, scores and embeddings it does as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
+from math import ceil
 from typing import Literal
 
 from pydantic import Field
@@ -33,6 +42,9 @@ class Settings(StageSettings):
     """Pictures per segment: exactly so many for `uniform`, at most for `fps`."""
     fps: float = Field(default=1.0, gt=0, le=60)
     """Pictures per second for the policy `fps`."""
+    at: Literal["exact", "key"] = "exact"
+    """`key`: in the slice of each moment of `uniform`, `fps` and `middle`, the key frame nearest to
+    it, if there is one; much cheaper in long shots."""
     max_side: int = Field(default=512, ge=16, le=8192)
     """Longer side of a picture in pixels; smaller ones are not enlarged."""
     quality: int = Field(default=90, ge=1, le=100)
@@ -60,6 +72,10 @@ class SampleFrames(Stage[Settings]):
             )
             for segment in part.video.layer(settings.layer)
         }
+        windows = {}
+        if settings.at == "key" and settings.policy != "first-middle-last":
+            for segment in part.video.layer(settings.layer):
+                windows |= slices(segment.span.on(clock, "ceil"), moments[segment.id])
         wanted = sorted({tick for ticks in moments.values() for tick in ticks})
         if not wanted:
             return part
@@ -72,6 +88,7 @@ class SampleFrames(Stage[Settings]):
                 settings.quality,
                 settings.max_side,
                 settings.limits,
+                windows,
                 timeout_s=settings.limits.timeout_s,
                 memory_gb=settings.limits.memory_gb,
             )
@@ -96,6 +113,13 @@ def moments_of(span: Span, clock: Clock, policy: Policy, count: int, fps: float)
         slice_ = Fraction(length, count)
         ticks = [own.start + int(slice_ * number + slice_ / 2) for number in range(count)]
     return sorted({max(own.start, min(tick, own.end - 1)) for tick in ticks})
+
+
+def slices(span: Span, ticks: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Of which half-open slice of a span each of these ticks is the middle."""
+    length = Fraction(span.end - span.start, len(ticks))
+    borders = [span.start + ceil(length * number) for number in range(len(ticks) + 1)]
+    return dict(zip(ticks, pairwise(borders), strict=True))
 
 
 def _once(frames: list[Frame]) -> list[Frame]:

@@ -13,8 +13,8 @@ which are only compared, keep the luma they were coded with.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from io import BytesIO
@@ -42,7 +42,8 @@ _PREROLL_S = Fraction(
 def display_size(picture: Stream) -> tuple[int, int]:
     """Width and height as a viewer sees the stream."""
     width, height = picture.width or 1, picture.height or 1
-    width = max(1, round(width * Fraction(picture.sar_num, picture.sar_den)))
+    if picture.sar_num != picture.sar_den:
+        width = max(1, round(width * Fraction(picture.sar_num, picture.sar_den)))
     return (height, width) if picture.rotation in (90, 270) else (width, height)
 
 
@@ -133,12 +134,16 @@ def sample(
     quality: int = 90,
     max_side: int | None = None,
     limits: Limits | None = None,
+    windows: Mapping[int, tuple[int, int]] | None = None,
 ) -> list[Frame]:
     """The frames on screen at these ticks of the picture's clock, as JPEG, in the order asked.
 
     A tick before the first frame gets the first, one behind the last gets the last. `Frame.tick`
-    is the frame's own time. Ticks that lie close together share one decoding run.
+    is the frame's own time. Ticks that lie close together share one decoding run. `windows` are
+    half-open and by tick: a key frame inside is taken instead of the exact frame, the one nearest
+    to the tick; where packets are not to be trusted, they go unheeded.
     """
+    windows = windows or {}
     found: dict[int, int] = {}
     encoded: dict[int, Frame] = {}  # at once: decoded frames are a hundred times larger
     with ExitStack() as stack:
@@ -146,7 +151,7 @@ def sample(
         if probe.picture.seekable and not probe.damaged:
             container = stack.enter_context(open_input(path))
         for run in _runs(sorted(set(ticks)), probe):
-            for wanted, tick, frame in _meant(container, path, probe, run, limits):
+            for wanted, tick, frame in _meant(container, path, probe, run, windows, limits):
                 found[wanted] = tick
                 if tick not in encoded:
                     encoded[tick] = encode(frame, tick, probe.picture, quality, max_side)
@@ -169,15 +174,21 @@ def _runs(ticks: list[int], probe: Probe) -> Iterator[list[int]]:
 
 
 def _meant(
-    container: Any, path: Path, probe: Probe, wanted: list[int], limits: Limits | None
+    container: Any,
+    path: Path,
+    probe: Probe,
+    wanted: list[int],
+    windows: Mapping[int, tuple[int, int]],
+    limits: Limits | None,
 ) -> Iterator[tuple[int, int, Any]]:
-    """What `_shown` yields, from as few packets as do; by it where they do not say.
+    """What `_shown` yields, from as few packets as do, or key frames within `windows`; by it where
+    they do not say.
 
     `container` is the open file, None where its packets are not to be trusted.
     """
     if container is not None:
         try:
-            yield from _picked(container, path, probe, wanted, limits or Limits())
+            yield from _picked(container, path, probe, wanted, windows, limits or Limits())
             return
         except Unclear:
             pass  # what has come is right, and comes again
@@ -185,15 +196,26 @@ def _meant(
 
 
 def _picked(
-    container: Any, path: Path, probe: Probe, wanted: list[int], limits: Limits
+    container: Any,
+    path: Path,
+    probe: Probe,
+    wanted: list[int],
+    windows: Mapping[int, tuple[int, int]],
+    limits: Limits,
 ) -> Iterator[tuple[int, int, Any]]:
-    found = index(container, probe, wanted[0], wanted[-1] + 1, digests=False)
-    there = shown(found, min(coded.tick for coded in found), wanted[-1] + 1)
+    ends = [windows.get(tick, (tick, tick + 1)) for tick in (wanted[0], wanted[-1])]
+    first, end = min(wanted[0], ends[0][0]), max(wanted[-1] + 1, ends[1][1])
+    found = index(container, probe, first, end, digests=False)
+    there = shown(found, min(coded.tick for coded in found), end)
+    keys = sorted(coded.tick for coded in found if coded.clean and not coded.hidden)
     if not there:
         raise Unclear("no frame at or before what was asked for")
     meant: dict[int, list[int]] = {}
     for tick in wanted:
-        meant.setdefault(there[max(0, bisect_right(there, tick) - 1)], []).append(tick)
+        low, high = windows.get(tick, (tick, tick))
+        inside = keys[bisect_left(keys, low) : bisect_left(keys, high)]
+        exact = there[max(0, bisect_right(there, tick) - 1)]
+        meant.setdefault(min(inside, key=lambda k: abs(k - tick), default=exact), []).append(tick)
     for tick, frame in pick(path, probe, found, meant, limits, container=container):
         for asked in meant[tick]:
             yield asked, tick, frame

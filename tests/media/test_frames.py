@@ -7,6 +7,7 @@ from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -104,6 +105,49 @@ def test_every_policy_takes_the_frames_it_promises(
     video.add_segments("shots", shots)
     part = SampleFrames(Settings(policy=policy, count=count, fps=fps)).process(Part(video))
     assert numbers(part.frames["shots-00001"]) == wanted
+
+
+def key_frames(truth: Rendered) -> list[int]:
+    with av.open(str(truth.path)) as container:
+        ticks = [p.pts for p in container.demux(video=0) if p.size and p.is_keyframe]
+    return [truth.ticks.index(tick) for tick in ticks]
+
+
+def sampled(truth: Rendered, **options: object) -> list[int]:
+    video = Video("v", str(truth.path), probe=probe(truth.path))
+    video.add_segments("shots", [Span(probe(truth.path).picture.clock, 0, truth.end)])
+    part = SampleFrames(Settings(**options)).process(Part(video))  # type: ignore[arg-type]
+    frames = part.frames["shots-00000"]
+    assert [frame.tick for frame in frames] == [truth.ticks[n] for n in numbers(frames)]
+    return numbers(frames)
+
+
+@pytest.mark.parametrize("name", ["plain", "vfr"])
+@pytest.mark.parametrize("count", [1, 4, 24])
+def test_cheap_pictures_are_key_frames_of_their_slice_or_exact(
+    film: Film, name: str, count: int
+) -> None:
+    truth = film(name)
+    keys = key_frames(truth)
+    exact = sampled(truth, count=count)
+    cheap = sampled(truth, count=count, at="key")
+    assert len(cheap) == len(exact) == count
+    taken = 0
+    for slice_, (picture, middle) in enumerate(zip(cheap, exact, strict=True)):
+        low, high = (Fraction(truth.end * (slice_ + n), count) for n in (0, 1))
+        inside = [key for key in keys if low <= truth.ticks[key] < high]
+        at = (low + high) // 2
+        nearest = min(inside, key=lambda key: abs(truth.ticks[key] - at), default=middle)
+        assert picture == nearest
+        taken += bool(inside)
+    assert taken
+
+
+def test_without_key_frames_cheap_pictures_are_the_exact_ones(film: Film) -> None:
+    truth = film("no_keys")
+    assert sampled(truth, count=6, at="key")[1:] == sampled(truth, count=6)[1:]
+    short = sampled(film("plain"), policy="first-middle-last", at="key")
+    assert short == sampled(film("plain"), policy="first-middle-last")
 
 
 def test_a_short_segment_yields_each_of_its_frames_once(film: Film) -> None:
