@@ -72,10 +72,10 @@ class SampleFrames(Stage[Settings]):
             )
             for segment in part.video.layer(settings.layer)
         }
-        windows = {}
+        windows: dict[int, tuple[int, int]] = {}
         if settings.at == "key" and settings.policy != "first-middle-last":
-            for segment in part.video.layer(settings.layer):
-                windows |= slices(segment.span.on(clock, "ceil"), moments[segment.id])
+            for held in part.video.layer(settings.layer):
+                windows |= slices(held.span.on(clock, "ceil"), moments[held.id])
         wanted = sorted({tick for ticks in moments.values() for tick in ticks})
         if not wanted:
             return part
