@@ -27,6 +27,7 @@ from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.stages.compose.render_synthetic import Settings, render
 from clipmill.stages.media.audio import audio
 from clipmill.stages.media.probe import probe
+from clipmill.stages.models.aligners.pocketsphinx import PocketSphinxAligner
 from clipmill.stages.models.recognizer import SpeechRecognizer
 from clipmill.stages.models.recognizers.pocketsphinx import PocketSphinx
 from clipmill.stages.models.vad import RATE, Pcm
@@ -35,8 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = (
     "restore_sentences", "split_transcript", "score_text", "align_audio_tracks", "write_events",
     "check_timeline", "ground_text", "verify_span", "llm_rewrite", "build_document",
-    "import_annotations", "classify",
+    "import_annotations", "classify", "align_words",
 )  # fmt: skip
+NARRATED = Settings(count=3, seed=9, width=64, height=48, fps=8, sounds=0.0, min_scenes=5)
 Timed = tuple[str, float | None, float | None]  # word, start and end in seconds
 
 
@@ -59,12 +61,14 @@ class Tally:
                     if a is not None and b is not None:
                         self.away.append(abs(a - b))
 
-    def row(self, name: str) -> str:
+    def row(self, name: str, given: bool = False) -> str:
+        """A line of the table; words that were given can be in the wrong place only."""
         times = "-"
         if self.away:
             middle, most = np.quantile(self.away, [0.5, 0.95])
             times = f"{middle * 1000:.0f} / {most * 1000:.0f} ms"
-        return f"| {name} | {self.said} | {self.wrong / max(self.said, 1):.1%} | {times} |"
+        wrong = "-" if given else f"{self.wrong / max(self.said, 1):.1%}"
+        return f"| {name} | {self.said} | {wrong} | {times} |"
 
 
 def words_of(text: str) -> list[str]:
@@ -95,14 +99,41 @@ def listen(recogniser: SpeechRecognizer, pcm: Iterable[Pcm]) -> list[Timed]:
 def rendered(recogniser: SpeechRecognizer) -> Tally:
     """Two minutes of rendered narration whose word times are known to the sample."""
     tally = Tally()
-    plan = Settings(count=3, seed=9, width=64, height=48, fps=8, sounds=0.0, min_scenes=5)
     with tempfile.TemporaryDirectory() as folder:
-        for video in render(plan, Path(folder)):
+        for video in render(NARRATED, Path(folder)):
             truth = [
                 (w.text, w.start_s, w.end_s) for line in video.truth.narration for w in line.words
             ]
             tally.add(truth, listen(recogniser, audio(video.path, probe(video.path))))
     return tally
+
+
+def placed(aligner: PocketSphinxAligner, words: Sequence[Timed], pcm: Pcm) -> list[Timed]:
+    """The words as given, at the times an aligner finds for them in up to 30 s of sound."""
+    found = aligner.align(pcm, [word for word, *_ in words])
+    return [
+        (word, at.start / 1000, at.end / 1000) if at else (word, None, None)
+        for (word, *_), at in zip(words, found, strict=True)
+    ]
+
+
+def given(aligner: PocketSphinxAligner, media: Path | None) -> dict[str, Tally]:
+    """Word times where the words are known: sentences of rendered narration, and real ones."""
+    tallies = {"rendered narration": Tally(), "read speech, close": Tally()}
+    with tempfile.TemporaryDirectory() as folder:
+        for video in render(NARRATED, Path(folder)):
+            pcm = np.concatenate(list(audio(video.path, probe(video.path))))
+            for line in video.truth.narration:
+                first = max(round((line.start_s - 0.3) * RATE), 0)
+                under = np.ascontiguousarray(pcm[first : round((line.end_s + 0.3) * RATE)])
+                truth: list[Timed] = [
+                    (w.text, w.start_s - first / RATE, w.end_s - first / RATE) for w in line.words
+                ]
+                tallies["rendered narration"].add(truth, placed(aligner, truth, under))
+    for path in sorted((media / "speech").glob("sense_*.wav")) if media is not None else ():
+        truth = times_of(media, {"words_file": f"speech/{path.stem}.words.json"})
+        tallies["read speech, close"].add(truth, placed(aligner, truth, sound(path)))
+    return {name: tally for name, tally in tallies.items() if tally.said}
 
 
 def real(recogniser: SpeechRecognizer, media: Path) -> dict[str, Tally]:
@@ -198,6 +229,8 @@ def recognisers(media: Path | None) -> str:
     for name, tally in (real(recogniser, media) if media is not None else {}).items():
         heard = f"| pocketsphinx, {name} | 0 | {tally.wrong} words heard | - |"
         lines.append(tally.row(f"pocketsphinx, {name}") if tally.said else heard)
+    for name, tally in given(PocketSphinxAligner(), media).items():
+        lines.append(tally.row(f"`align_words`, pocketsphinx: words given, {name}", given=True))
     return "\n".join(lines)
 
 

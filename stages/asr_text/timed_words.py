@@ -37,6 +37,7 @@ class Spoken:
     speaker: str | None = None
     heard_until: int | None = None  # where words behind it were taken out: the end of those
     language: str | None = None
+    confidence: float | None = None
 
     @property
     def key(self) -> str:
@@ -60,11 +61,13 @@ def timed_words(transcript: Transcript) -> list[Spoken]:
     found: list[Spoken] = []
     for number, utterance in enumerate(transcript.said):
         last = 0
-        for text, start, end, gap in timed_pieces(utterance):
+        sure = [word.confidence for word in utterance.words] or itertools.repeat(None)
+        for (text, start, end, gap), confidence in zip(timed_pieces(utterance), sure, strict=False):
             first = max(_ms(transcript.clock, start), last)
             after = max(_ms(transcript.clock, end), first)
             word = Spoken(text, first, after, number, len(found), gap, utterance.speaker)
-            found.append(replace(word, language=utterance.language or transcript.language))
+            language = utterance.language or transcript.language
+            found.append(replace(word, language=language, confidence=confidence))
             last = first
     return found
 

@@ -27,7 +27,7 @@ from clipmill.stages.stage import Resources, Stage, StageSettings
 CHUNK_TIMEOUT_S = 120.0  # for one piece of sound out of the decoder
 
 
-def _anchored(model: str) -> str:
+def anchored_or_empty(model: str) -> str:
     return anchored(model) if model else ""  # the empty path is a folder too
 
 
@@ -36,7 +36,7 @@ class Settings(StageSettings):
     """Where words come from. `auto`: a subtitle file, else a text track in the container, else a
     recogniser: faster_whisper where `model` names one, pocketsphinx (English) otherwise. whisperx
     times words best and runs in an environment of its own, which the entry names as its `env`."""
-    model: Annotated[str, AfterValidator(_anchored)] = ""
+    model: Annotated[str, AfterValidator(anchored_or_empty)] = ""
     """Whisper model: a hub name such as large-v3, or a folder with a converted one."""
     revision: str = Field(default="main", min_length=1)
     """Revision of a hub model, so that a later upload under the same name changes nothing."""
@@ -59,7 +59,7 @@ class Settings(StageSettings):
     """Number format of a Whisper model, e.g. int8, float16; default: as it was converted."""
     beam_size: int = Field(default=5, ge=1, le=20)
     """Beams of a Whisper model; 1 is quicker and a little worse."""
-    align_model: Annotated[str, AfterValidator(_anchored)] = ""
+    align_model: Annotated[str, AfterValidator(anchored_or_empty)] = ""
     """Alignment model of whisperx, a hub name or a folder; empty: its own choice per language."""
     batch_size: int = Field(default=16, ge=1, le=256)
     """Stretches of up to 30 s that whisperx hears at once."""

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -69,7 +69,7 @@ def stream(
     timeout_s: float,
     memory_gb: float = 6.0,
     **kwargs: Any,
-) -> Iterator[R]:
+) -> Generator[R]:
     """Items of a generator function that runs in the child; `timeout_s` bounds each item.
 
     A stream has a child to itself, so calls can be made while it is read. A child whose stream has

@@ -1,4 +1,4 @@
-"""Score a text by itself: length, rate, silences, repetition, language, surprise to a model.
+"""Score a text by itself: length, rate, silences, repetition, language, doubts of a recogniser.
 
 Cheap columns that published funnels judge first, for speech, titles and captions alike; none says
 whether the text is true of the picture. The rate counts words over the segment's whole length, so
@@ -21,12 +21,13 @@ from clipmill.stages.models.language_model import LanguageModelSettings, open_la
 from clipmill.stages.score.languages_seen import language_of
 from clipmill.stages.stage import Stage, StageSettings
 
-Measure = Literal["length", "rate", "gap", "repetition", "language", "loss"]
+Measure = Literal["length", "rate", "gap", "repetition", "language", "confidence", "loss"]
 _SCORES = {
     "length": ("words", "chars"),
     "rate": ("rate",),
     "gap": ("gap_s",),
     "repetition": ("repetition",),
+    "confidence": ("confidence", "confidence_least"),
     "loss": ("loss",),
 }
 
@@ -38,14 +39,16 @@ class Settings(StageSettings):
     """Role of the text that is scored; of several, the last written."""
     name: str = Field(default="text", pattern=r"^[a-z0-9_]+$")
     """Beginning of the scores' names: text_words, text_chars, text_rate (words per second),
-    text_gap_s (longest silence), text_repetition (0 to 1), text_loss; and the label
+    text_gap_s (longest silence), text_repetition (0 to 1), text_confidence and
+    text_confidence_least (mean and least of its words, 0 to 1), text_loss; and the label
     text_language."""
     measures: tuple[Measure, ...] = ("length", "rate", "repetition", "language")
-    """What is measured. `gap` reads the transcript's word times, `loss` loads `language_model`."""
+    """What is measured. `gap` and `confidence` read the transcript's words, `loss` loads
+    `language_model`."""
     track: int | None = None
-    """Audio track whose transcript `gap` reads; empty: the first transcript there is."""
+    """Audio track whose transcript is read; empty: the first transcript there is."""
     by: str = ""
-    """`gap` reads the transcript that this stage of the recipe wrote; empty: the first."""
+    """Read the transcript that this stage of the recipe wrote; empty: the first."""
     language_model: LanguageModelSettings = LanguageModelSettings()
     """Model of `loss`, the mean loss in nats per token of the text behind the video's title."""
 
@@ -61,7 +64,10 @@ class ScoreText(Stage[Settings]):
     needs: ClassVar = {"segments:{layer}", "texts:{role}"}
 
     def reads(self) -> frozenset[str]:
-        return super().reads() | ({"transcripts"} if "gap" in self.settings.measures else set())
+        return super().reads() | ({"transcripts"} if self._reads_words() else set())
+
+    def _reads_words(self) -> bool:
+        return bool({"gap", "confidence"} & set(self.settings.measures))
 
     def adds(self) -> frozenset[str]:
         name, measures = self.settings.name, self.settings.measures
@@ -93,7 +99,7 @@ class ScoreText(Stage[Settings]):
             for segment in part.video.layer(settings.layer)
             if (texts := segment.texts_of(settings.role))
         ]
-        said = self._said(part.video) if "gap" in settings.measures else []
+        said = self._said(part.video) if self._reads_words() else []
         for segment, text in scored:
             self._measure(segment, text, said)
         if self.model is not None:
@@ -119,6 +125,9 @@ class ScoreText(Stage[Settings]):
             scores[f"{name}_rate"] = len(words) / seconds
         if "gap" in measures:
             scores[f"{name}_gap_s"] = longest_gap(segment, said)
+        if "confidence" in measures and (sure := confidences(segment, said)):
+            scores[f"{name}_confidence"] = sum(sure) / len(sure)
+            scores[f"{name}_confidence_least"] = min(sure)
         if "repetition" in measures:
             scores[f"{name}_repetition"] = repetition(words)
         if "language" in measures:
@@ -143,6 +152,15 @@ def longest_gap(segment: Segment, said: list[Spoken]) -> float:
         longest = max(longest, word.start - silent_from)
         silent_from = max(silent_from, word.end)
     return max(longest, span.end - silent_from) / 1000
+
+
+def confidences(segment: Segment, said: list[Spoken]) -> list[float]:
+    """Of the words that begin in a segment, by start, those that somebody was sure of or not."""
+    span = segment.span.on(MILLISECONDS)
+    first, last = (
+        bisect_left(said, at, key=lambda word: word.start) for at in (span.start, span.end)
+    )
+    return [word.confidence for word in said[first:last] if word.confidence is not None]
 
 
 def repetition(words: list[str]) -> float:

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from clipmill.schemas.errors import MissingExtra, RecipeError
 from clipmill.schemas.records import Utterance, Word
-from clipmill.stages.models.identity import identify, local_folder
 from clipmill.stages.models.vad import Pcm, SpeechRules
+from clipmill.stages.models.whisper_model import load_whisper
 
 SURE = 0.5  # probability of a language above which it is kept for the rest of the stream
 
@@ -38,43 +37,15 @@ class FasterWhisper:
         threshold: float = 0.5,
         each: bool = False,
     ) -> None:
-        if not model:
-            raise RecipeError(
-                "engine faster_whisper needs a model",
-                key="model",
-                cure="name a hub model such as large-v3, or the folder of a converted one",
-                stage="transcribe",
-            )
-        try:
-            import faster_whisper
-        except ImportError as missing:
-            raise MissingExtra(
-                "the faster_whisper engine is not installed",
-                cure="pip install 'clipmill[speech]'",
-                stage="transcribe",
-            ) from missing
-        self.model, self.revision = identify(model, revision)
+        self._whisper = load_whisper(model, revision, device, compute_type)
+        self.model, self.revision = self._whisper.model, self._whisper.revision
+        self._model = self._whisper.loaded
         self.rules = SpeechRules(threshold=threshold, min_silence=2.0, max_length=29.5)
         self._beam_size, self._each = beam_size, each
         self._language: str | None = None
-        folder = local_folder(model)
-        self._model: Any = faster_whisper.WhisperModel(
-            str(folder or model),
-            device=device,
-            compute_type=compute_type,
-            revision=None if folder else revision,
-        )
 
     def begin(self, language: str | None) -> None:
-        known = self._model.supported_languages
-        self._language = language.lower().split("-")[0] if language else None
-        if self._language is not None and self._language not in known:
-            raise RecipeError(
-                f"the model {self.model} does not know the language {language!r}",
-                key="language",
-                cure=f"use one of: {', '.join(sorted(known))}",
-                stage="transcribe",
-            )
+        self._language = self._whisper.language(language)
 
     def hear(self, stretches: Sequence[Pcm]) -> list[tuple[str, list[Utterance]]]:
         return [self._hear(pcm) for pcm in stretches]

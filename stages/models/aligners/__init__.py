@@ -1,0 +1,1 @@
+"""Engines that put given words onto a stretch of sound, one per file."""
