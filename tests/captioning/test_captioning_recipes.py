@@ -280,7 +280,7 @@ def test_verified_enriches_marked_moments_twice_and_takes_the_candidates_that_fi
     assert share >= 0.9 > sum(first) / len(first), "the choice is no better than the first"
 
 
-@pytest.mark.parametrize("family", ["captioning", "grounded_qa"])
+@pytest.mark.parametrize("family", ["captioning", "grounded_qa", "interleaved"])
 def test_the_page_says_which_recipe_and_which_test_use_an_operator(family: str) -> None:
     page = (ROOT / "recipes" / family / "README.md").read_text(encoding="utf-8")
 
