@@ -43,7 +43,7 @@ R = TypeVar("R")
 Listener = Callable[[Event], None]
 
 KEEP_S = 30.0
-"""How often a run writes down what its teachers have used so far."""
+"""How often a run writes down what it has used so far."""
 
 
 class Engine(Protocol):

@@ -1,4 +1,4 @@
-"""What the teachers of a run use, by stage and model, and the budget that ends a run.
+"""What a run uses (time by stage; tokens and money by teacher) and the budget that ends it.
 
 The budget is taken from reply by reply, by all workers from one purse, so a run stops with only
 those requests on top that were under way at that moment. It counts one run: the next run of the
@@ -59,10 +59,25 @@ class OnePurse:
             return not self.budget.spent(self.tokens, self.cost)
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one stage has done. Seconds are those of its workers; side by side they count each."""
+
+    parts: int = 0
+    segments: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.parts + other.parts, self.segments + other.segments, self.seconds + other.seconds
+        )
+
+
 @dataclass(slots=True)
 class Spending:
-    """The bills of a run so far, by stage and teacher."""
+    """The work of a run so far by stage, and its bills by stage and teacher."""
 
+    work: dict[str, Work] = field(default_factory=dict)
     bills: dict[tuple[str, str], Bill] = field(default_factory=dict)
 
     @staticmethod
@@ -70,16 +85,23 @@ class Spending:
         """What all runs into an output have used together."""
         found = Spending()
         for item in store.list("usage/"):
-            for row in json.loads(store.get(item.key)):
-                found._enter(row.pop("stage"), Bill(**row))
+            kept = json.loads(store.get(item.key))
+            for stage, done in kept["work"].items():
+                found._did(stage, Work(**done))
+            for row in kept["teachers"]:
+                found._asked(row.pop("stage"), Bill(**row))
         return found
 
     def add(self, laps: Iterable[Lap]) -> None:
         for lap in laps:
+            self._did(lap.stage, Work(1, lap.segments, lap.end - lap.start))
             for bill in lap.bills:
-                self._enter(lap.stage, bill)
+                self._asked(lap.stage, bill)
 
-    def _enter(self, stage: str, bill: Bill) -> None:
+    def _did(self, stage: str, done: Work) -> None:
+        self.work[stage] = self.work.get(stage, Work()) + done
+
+    def _asked(self, stage: str, bill: Bill) -> None:
         key = (stage, bill.teacher)
         self.bills[key] = self.bills[key] + bill if key in self.bills else bill
 
@@ -97,8 +119,10 @@ class Spending:
 
     def keep(self, store: Store, run: str) -> None:
         """Write the ledger of this run, over what was written of it before."""
-        if self.bills:
-            store.put(f"usage/{run}.json", json.dumps(self.rows(), indent=1).encode())
+        if self.work:
+            work = {stage: asdict(done) for stage, done in self.work.items()}
+            kept = json.dumps({"work": work, "teachers": self.rows()}, indent=1)
+            store.put(f"usage/{run}.json", kept.encode())
 
     def exhausted(self, budget: Budget, done: int, total: int) -> BudgetSpent:
         limits = [f"{budget.tokens:,} tokens"] if budget.tokens is not None else []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,8 +59,10 @@ class Stats:
     clip_hours: dict[str, float] = field(default_factory=dict)  # kept, dropped
     dropped: dict[str, int] = field(default_factory=dict)  # "decision: reason" -> clips
     failed: dict[str, int] = field(default_factory=dict)  # class -> videos and clips
+    stages: dict[str, dict[str, int | float]] = field(default_factory=dict)
+    """Parts, segments and seconds of work by stage, all runs into this output together."""
     teachers: dict[str, dict[str, str | int | float]] = field(default_factory=dict)
-    """What teachers were asked and used, "stage: model", all runs into this output together."""
+    """What teachers were asked and used, "stage: model", likewise."""
     shards: int = 0
     shard_bytes: int = 0
     seconds: Histogram = field(default_factory=Histogram)
@@ -122,7 +124,9 @@ def stats(store: Store) -> Stats:
                     states[video_key(video)] = whole if kept.get(video) else "dropped"
         _count_clips(store, verdicts, manifest, found)
         _count_texts(store, found)
-    for row in Spending.of(store).rows():
+    spending = Spending.of(store)
+    found.stages = {stage: asdict(done) for stage, done in spending.work.items()}
+    for row in spending.rows():
         found.teachers[f"{row.pop('stage')}: {row.pop('teacher')}"] = row
     found.inputs = dict(sorted(Counter(states.values()).items()))
     found.failed = dict(failed.most_common())

@@ -88,5 +88,5 @@ def test_bills_of_all_runs_are_added_up(out: Store) -> None:
     bill = {"stage": "caption_clip", "teacher": "tiny", "requests": 3, "prompt_tokens": 40}
     bill |= {"completion_tokens": 2, "rejected": 1, "cost": 0.5}
     for run in ("a", "b"):
-        out.put(f"usage/{run}.json", json.dumps([bill]).encode())
+        out.put(f"usage/{run}.json", json.dumps({"work": {}, "teachers": [bill]}).encode())
     assert "6 requests, 2 rejected, 80 + 4 tokens, cost 1" in page(out).text

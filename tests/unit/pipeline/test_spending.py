@@ -122,7 +122,8 @@ def test_tokens_and_cost_are_counted_by_stage_and_teacher(tmp_path: Path) -> Non
     assert (bill.requests, bill.prompt_tokens, bill.completion_tokens) == (12, 96, 24)
     assert bill.cost == 24.0
     spending.keep(Store.open(tmp_path / "out"), "run1")
-    (row,) = json.loads((tmp_path / "out/usage/run1.json").read_text())
+    kept = json.loads((tmp_path / "out/usage/run1.json").read_text())
+    (row,) = kept["teachers"]
     assert (row["stage"], row["teacher"], row["requests"]) == ("caption", "echo", 12)
 
 
@@ -130,7 +131,9 @@ def test_the_account_of_an_output_is_the_sum_of_its_runs(tmp_path: Path) -> None
     store = Store.open(tmp_path / "out")
     for name, budget in (("run1", Budget(tokens=35)), ("run2", None)):
         run(tmp_path, "out", budget)[0].keep(store, name)
-    found = stats(store).teachers["caption: echo"]
+    counted = stats(store)
+    assert {name: done["segments"] for name, done in counted.stages.items()}["caption"] == 12
+    found = counted.teachers["caption: echo"]
     assert (found["requests"] - found["cached"], found["cost"]) == (12, 24.0)
     assert (found["prompt_tokens"], found["completion_tokens"]) == (96, 24)
 
@@ -151,7 +154,7 @@ def test_what_a_killed_run_has_used_is_on_the_account(
         running._annotate(
             InlineEngine(), job, parcels, 3, lease, "run1", Spending(), lambda event: None
         )
-    (row,) = json.loads(store.get("usage/run1.json"))
+    (row,) = json.loads(store.get("usage/run1.json"))["teachers"]
     assert row["requests"] == 2
 
 
