@@ -4,7 +4,8 @@ Which moments are looked at is a setting of every data set, so it is a stage of 
 takes the middles of N equal slices, `fps` one picture per interval, `middle` and
 `first-middle-last` are what cheap scorers use. Middles of slices are preferred to their borders,
 because borders of shots are where the neighbours bleed in. Pictures travel as JPEG and are never
-stored.
+stored. `kept` takes what `split_shots` kept for it while it looked for shots (strip.py): at most
+`count`, spread as evenly as `fps` pictures a second allow, fewer in short shots and never none.
 
 The exact middle costs all frames it refers to, back to the key frame before. `at: key` takes a key
 frame of the slice where it holds one, at no more than its own price: long shots then cost next to
@@ -24,24 +25,25 @@ from typing import Literal
 from pydantic import Field
 
 from clipmill.schemas.clocks import Clock, Span
-from clipmill.schemas.records import Frame, Part
+from clipmill.schemas.records import Frame, Part, Probe, Segment
 from clipmill.stages.media import sandbox
 from clipmill.stages.media.frames import sample
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probed
 from clipmill.stages.media.source import local
+from clipmill.stages.media.strip import Keep, kept, strip_path
 from clipmill.stages.stage import Stage, StageSettings
 
-Policy = Literal["uniform", "fps", "middle", "first-middle-last"]
+Policy = Literal["uniform", "fps", "middle", "first-middle-last", "kept"]
 
 
 class Settings(StageSettings):
     policy: Policy = "uniform"
     """Which moments of a segment are taken."""
     count: int = Field(default=8, ge=1, le=512)
-    """Pictures per segment: exactly so many for `uniform`, at most for `fps`."""
+    """Pictures per segment: exactly so many for `uniform`, at most for `fps` and `kept`."""
     fps: float = Field(default=1.0, gt=0, le=60)
-    """Pictures per second for the policy `fps`."""
+    """Pictures per second for the policies `fps` and `kept`."""
     at: Literal["exact", "key"] = "exact"
     """`key`: in the slice of each moment of `uniform`, `fps` and `middle`, the key frame nearest to
     it, if there is one; much cheaper in long shots."""
@@ -66,15 +68,18 @@ class SampleFrames(Stage[Settings]):
         settings = self.settings
         probe = probed(part.video)
         clock = probe.picture.clock
+        segments = part.video.layer(settings.layer)
+        if settings.policy == "kept":
+            segments = self._take_kept(part, probe, segments)
         moments = {
             segment.id: moments_of(
                 segment.span, clock, settings.policy, settings.count, settings.fps
             )
-            for segment in part.video.layer(settings.layer)
+            for segment in segments
         }
         windows: dict[int, tuple[int, int]] = {}
-        if settings.at == "key" and settings.policy != "first-middle-last":
-            for held in part.video.layer(settings.layer):
+        if settings.at == "key" and settings.policy in ("uniform", "fps", "middle"):
+            for held in segments:
                 windows |= slices(held.span.on(clock, "ceil"), moments[held.id])
         wanted = sorted({tick for ticks in moments.values() for tick in ticks})
         if not wanted:
@@ -97,6 +102,27 @@ class SampleFrames(Stage[Settings]):
             part.frames[segment] = _once([by_moment[tick] for tick in ticks])
         return part
 
+    def _take_kept(self, part: Part, probe: Probe, segments: list[Segment]) -> list[Segment]:
+        """Gives segments their kept pictures; returns those that lie between two of them."""
+        settings, clock = self.settings, probe.picture.clock
+        keep = Keep(fps=settings.fps, max_side=settings.max_side, quality=settings.quality)
+        with local(part.video.source) as path:
+            pictures = sandbox.call(
+                kept,
+                path,
+                probe,
+                [segment.span.on(clock, "ceil") for segment in segments],
+                settings.count,
+                keep,
+                strip_path(part.video.content, probe, keep),
+                settings.limits,
+                timeout_s=settings.limits.timeout_s,
+                memory_gb=settings.limits.memory_gb,
+            )
+        found = dict(zip([segment.id for segment in segments], pictures, strict=True))
+        part.frames.update({segment: frames for segment, frames in found.items() if frames})
+        return [segment for segment in segments if not found[segment.id]]
+
 
 def moments_of(span: Span, clock: Clock, policy: Policy, count: int, fps: float) -> list[int]:
     """Ticks of `clock` at which a segment is looked at, in order; at least one, all inside."""
@@ -105,7 +131,7 @@ def moments_of(span: Span, clock: Clock, policy: Policy, count: int, fps: float)
     if policy == "first-middle-last":
         ticks = [own.start, own.start + length // 2, own.end - 1]
     else:
-        if policy == "middle":
+        if policy in ("middle", "kept"):  # the one that stands in where nothing was kept
             count = 1
         elif policy == "fps":
             seconds = Fraction(length * clock.num, clock.den)

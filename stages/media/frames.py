@@ -89,9 +89,10 @@ def raw(
 
 
 def decode_from(
-    path: Path, probe: Probe, at: int | None, limits: Limits | None
+    path: Path, probe: Probe, at: int | None, limits: Limits | None, needed: bool = False
 ) -> Iterator[tuple[int, Any]]:
-    """All frames from some key frame on that is shown at or before tick `at`."""
+    """All frames from some key frame on that is shown at or before tick `at`; with `needed` those
+    that no other frame refers to may be left out, always the same ones."""
     limits = limits or Limits()
     back = Fraction(0)
     while True:
@@ -99,6 +100,8 @@ def decode_from(
             stream = container.streams[probe.picture.index]
             decoding = Decoding(container, stream, limits.max_pixels)
             landed = not _seek(container, stream, probe, at, back)
+            if needed and decoding.ticker.timed:  # elsewhere times are counted, so none may miss
+                stream.codec_context.skip_frame = "NONREF"
             for tick, frame in decoding:
                 if not landed:
                     if at is not None and tick > at:

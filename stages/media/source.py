@@ -169,7 +169,7 @@ def _facts(filesystem: Any, name: str, uri: str) -> dict[str, Any]:
 
 
 def _download(filesystem: Any, name: str, target: Path, size: int) -> None:
-    _make_room(target.parent, size)
+    make_room(size)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         filesystem.get_file(name, str(partial))
@@ -178,8 +178,10 @@ def _download(filesystem: Any, name: str, target: Path, size: int) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _make_room(folder: Path, size: int) -> None:
-    """Drop unused files, least recently used first, until `size` bytes fit under the cap."""
+def make_room(size: int) -> None:
+    """Drop unused files of the cache, least recently used first, until `size` bytes fit under its
+    cap. Raises `NoSpace` where the disk cannot hold them."""
+    folder = scratch()
     cap = float(os.environ.get("CLIPMILL_SCRATCH_GB", "50")) * 1e9
     held = []
     for file in folder.iterdir():

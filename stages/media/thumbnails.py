@@ -4,12 +4,13 @@ Three things are left out that a viewer would miss and a shot detector does not:
 frame needs are not decoded, the loop filter is off, and luma is shrunk from a grid of samples
 without a colour conversion. That saves up to nine tenths of the decoding. Such pictures drift from
 the true ones, so they must never reach a model or an encoder. Where a cut falls between two frames
-that were decoded, `between` decodes what was left out there.
+that were decoded, `between` decodes what was left out there. Where pictures for others are taken
+in passing (strip.py), the loop filter stays on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from heapq import heappop, heappush
 from pathlib import Path
@@ -34,16 +35,21 @@ Thumbnail = NDArray[np.uint8]
 
 
 def thumbnails(
-    path: Path, probe: Probe, limits: Limits | None = None, container: Any = None
+    path: Path,
+    probe: Probe,
+    limits: Limits | None = None,
+    container: Any = None,
+    see: Callable[[int, Any], None] | None = None,
 ) -> Iterator[tuple[int, bool, Thumbnail]]:
     """(tick, whether a change to it happened at it, 36 x 64 luma) in order.
 
     It did where no frame was left out before it, or where it is coded without reference to others,
-    which is how encoders begin a shot. `container` is `path`, opened and not read from.
+    which is how encoders begin a shot. `container` is `path`, opened and not read from. `see` gets
+    every tick and decoded frame first, at full quality.
     """
     with open_input(path) if container is None else nullcontext(container) as source:
         stream = source.streams[probe.picture.index]
-        decoding = _decoding(source, stream, limits)
+        decoding = _decoding(source, stream, limits, rough=see is None)
         timed = decoding.ticker.timed
         if timed:  # elsewhere times are counted, and frames must not be missing
             stream.codec_context.skip_frame = "NONREF"
@@ -55,6 +61,8 @@ def thumbnails(
                 left_out = False
                 while fed and fed[0] <= tick:
                     left_out |= heappop(fed) < tick
+                if see is not None:
+                    see(tick, frame)
                 yield tick, not left_out or frame.pict_type == 1, shrink(frame)
 
 
@@ -104,16 +112,17 @@ def shrink(frame: Any) -> Thumbnail:
     import cv2
 
     if frame.format.name not in _LUMA_FIRST:
-        frame = frame.reformat(2 * WIDTH, 2 * HEIGHT, format="gray")
+        frame = frame.reformat(2 * WIDTH, 2 * HEIGHT, format="gray", threads=1)
     plane = frame.planes[0]
     luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[
         : frame.height, : frame.width
     ]
-    # Averaging sixteen samples is as good as a thousand, and whole ratios have a fast path.
+    # Averaging sixteen samples is as good as a thousand, and halves have a fast path.
     picked = cv2.resize(luma, (4 * WIDTH, 4 * HEIGHT), interpolation=cv2.INTER_NEAREST)
-    small: Thumbnail = cv2.resize(picked, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    half = cv2.resize(picked, (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_AREA)
+    small: Thumbnail = cv2.resize(half, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return small
 
 
-def _decoding(container: Any, stream: Any, limits: Limits | None) -> Decoding:
-    return Decoding(container, stream, (limits or Limits()).max_pixels, rough=True)
+def _decoding(container: Any, stream: Any, limits: Limits | None, rough: bool = True) -> Decoding:
+    return Decoding(container, stream, (limits or Limits()).max_pixels, rough=rough)

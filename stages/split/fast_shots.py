@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.strip import Keep, Writer, open_writer
 from clipmill.stages.media.thumbnails import between, thumbnails
 from clipmill.stages.split.dissolves import find_gradual
 from clipmill.stages.split.likeness import (
@@ -78,21 +79,50 @@ class Transition:
 
 
 def detect(
-    path: Path, probe: Probe, tuning: Tuning | None = None, limits: Limits | None = None
+    path: Path,
+    probe: Probe,
+    tuning: Tuning | None = None,
+    limits: Limits | None = None,
+    keep: Keep | None = None,
+    strip: Path | None = None,
 ) -> list[Transition]:
-    """All transitions of a video, in order. Decodes: to be called in the sandbox."""
+    """All transitions of a video, in order. Decodes: to be called in the sandbox.
+
+    With `keep` the decoding is that of pictures for others, which go to `strip` if it is not there.
+    """
     tuning = tuning or Tuning()
-    with open_input(path) as container:
-        return _detect(container, path, probe, tuning, limits)
+    writer = open_writer(strip, probe, keep) if keep else None
+    complete = False
+    try:
+        with open_input(path) as container:
+            found = _detect(container, path, probe, tuning, limits, _watch(keep, writer))
+        complete = True
+    finally:
+        if writer is not None:
+            writer.close(complete)
+    return found
+
+
+def _watch(keep: Keep | None, writer: Writer | None) -> Callable[[int, Any], None] | None:
+    """Who sees the frames. Somebody does wherever pictures are kept, or shots would depend on
+    whether a strip was there already."""
+    if writer is not None:
+        return writer.see
+    return (lambda tick, frame: None) if keep else None
 
 
 def _detect(
-    container: Any, path: Path, probe: Probe, tuning: Tuning, limits: Limits | None
+    container: Any,
+    path: Path,
+    probe: Probe,
+    tuning: Tuning,
+    limits: Limits | None,
+    see: Callable[[int, Any], None] | None,
 ) -> list[Transition]:
     clock = probe.picture.clock
     cuts: list[_Cut] = []
     mixed: list[tuple[int, int]] = []
-    source = thumbnails(path, probe, limits, container)
+    source = thumbnails(path, probe, limits, container, see)
     for film, first, last in _chunks(source, clock.num / clock.den):
         found = find_cuts(film, tuning)
         spans = find_gradual(

@@ -34,6 +34,7 @@ from clipmill.stages.media.frames import display_size, scan
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probed
 from clipmill.stages.media.source import local
+from clipmill.stages.media.strip import Keep, strip_path
 from clipmill.stages.models.shot_network import ShotNetwork
 from clipmill.stages.split import learned_shots
 from clipmill.stages.split.fast_shots import Transition, Tuning, detect
@@ -56,6 +57,9 @@ class Settings(StageSettings):
     force_s: float | None = Field(default=None, gt=0)
     """Longer shots are cut into equal pieces of at most this length, for `merge_segments` to join
     again: so a change that no detector sees lies in a piece of its own. Empty: left whole."""
+    keep: Keep | None = None
+    """`fast`: pictures to keep while looking, for `sample_frames` with the policy `kept` and the
+    same fps, max_side and quality; both stages then decode once."""
     layer: str = Field(default="shots", pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the layer of segments."""
     limits: Limits = Limits()
@@ -84,7 +88,7 @@ class SplitShots(Stage[Settings]):
         probe = probed(video)
         if settings.detector in ("fast", "learned"):
             find = self._fast if settings.detector == "fast" else self._learned
-            transitions = find(video.source, probe)
+            transitions = find(video, probe)
             self._add(video, shots_between(probe.span, transitions, settings.min_seconds))
             return part
         with local(video.source) as path:
@@ -110,23 +114,27 @@ class SplitShots(Stage[Settings]):
         cut = [piece for span in spans for piece in (pieces(span, force) if force else [span])]
         video.add_segments(self.settings.layer, cut)
 
-    def _fast(self, source: str, probe: Probe) -> list[Transition]:
+    def _fast(self, video: Video, probe: Probe) -> list[Transition]:
         settings = self.settings
         tuning = Tuning() if settings.threshold is None else Tuning(cut=settings.threshold)
-        with local(source) as path:
+        keep = settings.keep
+        strip = strip_path(video.content, probe, keep) if keep else None
+        with local(video.source) as path:
             return sandbox.call(
                 detect,
                 path,
                 probe,
                 tuning,
                 settings.limits,
+                keep,
+                strip,
                 timeout_s=settings.limits.timeout_s,
                 memory_gb=settings.limits.memory_gb,
             )
 
-    def _learned(self, source: str, probe: Probe) -> list[Transition]:
+    def _learned(self, video: Video, probe: Probe) -> list[Transition]:
         settings = self.settings
-        with local(source) as path:
+        with local(video.source) as path:
             pictures = sandbox.stream(
                 learned_shots.pictures,
                 path,
