@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import HERE
 
@@ -148,6 +149,17 @@ def test_a_seed_decides_a_sampled_reply(teacher: Teacher, asked: list[Request]) 
 
     assert said(1) == said(1)
     assert len({said(seed) for seed in range(4)}) > 1
+
+
+def test_an_engine_that_was_killed_is_started_again_and_says_the_same(
+    teacher: Teacher, asked: list[Request], expected: dict[str, Reply]
+) -> None:
+    below = psutil.Process().children(recursive=True)
+    cores = [process for process in below if "EngineCore" in " ".join(process.cmdline())]
+    assert cores, [process.cmdline() for process in below]
+    for core in cores:
+        core.kill()
+    same(asyncio.run(teacher.ask(asked)), expected)
 
 
 def answers(url: str) -> bool:

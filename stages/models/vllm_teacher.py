@@ -11,6 +11,7 @@ The price: vLLM pins its own torch, so on most machines it lives in an environme
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import uuid
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from clipmill.stages.models.own_loop import OwnLoop
 from clipmill.stages.models.tab import afford
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
+
+log = logging.getLogger(__name__)
 
 
 def engine_arguments(settings: TeacherSettings, sees: bool) -> dict[str, Any]:
@@ -102,18 +105,34 @@ class VllmTeacher:
             self._loop.close()
 
     async def _start(self, arguments: dict[str, Any]) -> None:
-        # Made on the loop that it will run on: the engine begins its own tasks there.
+        self._arguments = arguments
+        self._slots = asyncio.Semaphore(2 * self.settings.vllm.concurrency)
+        self._starting = asyncio.Lock()
+        self._engine = self._made()
+
+    def _made(self) -> Any:
+        """An engine; on the loop that it will run on, for it begins its own tasks there."""
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        self._slots = asyncio.Semaphore(2 * self.settings.vllm.concurrency)
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**self._arguments))
+
+    async def _revive(self, dead: Any) -> None:
+        """Another engine in place of one that died, once for all who were asking it.
+
+        A night's run would else fail part after part at an actor whose engine is gone.
+        """
+        async with self._starting:
+            if self._engine is dead:
+                log.warning("vLLM's engine died and is started again")
+                dead.shutdown()
+                self._engine = self._made()
 
     async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
         return list(await asyncio.gather(*map(self._one, requests)))
 
     async def _one(self, request: Request) -> Reply:
-        from vllm.exceptions import VLLMClientError
+        from vllm.exceptions import VLLMError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
@@ -121,12 +140,18 @@ class VllmTeacher:
                 await afford()
                 self._fits(request)
                 pictures = await asyncio.to_thread(self._chat.pictures, request)
-                return await self._generate(request, pictures)
-        except EngineDeadError as error:
+                engine = self._engine
+                try:
+                    return await self._generate(engine, request, pictures)
+                except EngineDeadError:
+                    await self._revive(engine)
+                return await self._generate(self._engine, request, pictures)
+        except (EngineDeadError, RuntimeError) as error:
             raise ModelError(
-                f"vLLM's engine died: {error}", cure="see the actor's log; lower vllm.gpu_memory"
+                f"vLLM's engine died and its second one too: {error}"[:300],
+                cure="see the actor's log; lower vllm.gpu_memory; then `clipmill retry OUT`",
             ) from error
-        except (OSError, ValueError, Image.DecompressionBombError, VLLMClientError) as error:
+        except (OSError, ValueError, Image.DecompressionBombError, VLLMError) as error:
             # A broken picture, or a request longer than the model: the fault is this request's.
             return Reply(request.id, finish_reason="error", error=str(error)[:300])
 
@@ -139,7 +164,7 @@ class VllmTeacher:
                 cure="raise teacher.vllm.max_images, or ask for fewer frames",
             )
 
-    async def _generate(self, request: Request, pictures: list[Image.Image]) -> Reply:
+    async def _generate(self, engine: Any, request: Request, pictures: list[Image.Image]) -> Reply:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -159,7 +184,7 @@ class VllmTeacher:
         if pictures:
             prompt["multi_modal_data"] = {"image": pictures}
         # The engine's name for a request is never ours: an id may come again in another call.
-        stream = self._engine.generate(
+        stream = engine.generate(
             prompt,
             parameters,
             uuid.uuid4().hex,

@@ -22,11 +22,19 @@ import pytest
 from PIL import Image
 
 
-class VLLMClientError(Exception):
+class VLLMError(Exception):
+    """What all errors of vLLM derive from."""
+
+
+class VLLMClientError(VLLMError):
     """The request is at fault."""
 
 
-class EngineDeadError(Exception):
+class EngineGenerateError(VLLMError):
+    """Something went wrong with one request."""
+
+
+class EngineDeadError(VLLMError):
     """Nothing can be asked any more."""
 
 
@@ -52,6 +60,8 @@ class FakeVllm:
     sampling: list[Any] = field(default_factory=list)
     order: list[str] = field(default_factory=list)  # what was answered, as it was
     fates: Counter[str] = field(default_factory=Counter)
+    started: int = 0
+    dead: bool = False
 
     def __post_init__(self) -> None:
         self._names: set[str] = set()
@@ -61,6 +71,8 @@ class FakeVllm:
     async def generate(
         self, prompt: dict[str, Any], parameters: Any, name: str, **more: Any
     ) -> AsyncIterator[Any]:
+        if self.dead:
+            raise EngineDeadError("the engine core has died")
         assert name not in self._names, "the engine takes no name twice"
         self._names.add(name)
         self.sampling.append(parameters)
@@ -69,6 +81,8 @@ class FakeVllm:
         self._sent[what] += 1
         async with self._free:
             await asyncio.sleep(self._rng.uniform(0, self.slowest_s))
+        if self.dead:
+            raise EngineDeadError("the engine core has died")
         self.order.append(what)
         fate = self.fate(prompt["prompt"], self._sent[what])
         self.fates[fate] += 1
@@ -85,20 +99,25 @@ class FakeVllm:
                 yield _output(text, "abort")
             case "refused":
                 raise VLLMClientError("the prompt is longer than the model")
+            case "broken":
+                raise EngineGenerateError("an assertion somewhere")
             case "ended":
                 yield _output(text[:9], None)
-            case "dead":
+            case "dead":  # and with it everything it was asked
+                self.dead = True
                 raise EngineDeadError("the engine core has died")
             case _:
                 raise AssertionError(f"no such fate: {fate}")
 
-    def shutdown(self) -> None: ...
+    def shutdown(self) -> None:
+        self.dead = True
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakeVllm:
         """Put it where `import vllm` finds it."""
 
         def from_engine_args(arguments: SimpleNamespace) -> FakeVllm:
-            self.arguments = vars(arguments)
+            self.arguments, self.dead = vars(arguments), False
+            self.started += 1
             self._free = asyncio.Semaphore(self.slots)
             return self
 
@@ -108,7 +127,7 @@ class FakeVllm:
                 "RequestOutputKind": SimpleNamespace(FINAL_ONLY="final"),
                 "StructuredOutputsParams": SimpleNamespace,
             },
-            "vllm.exceptions": {"VLLMClientError": VLLMClientError},
+            "vllm.exceptions": {"VLLMError": VLLMError},
             "vllm.v1": {},
             "vllm.v1.engine": {},
             "vllm.v1.engine.exceptions": {"EngineDeadError": EngineDeadError},

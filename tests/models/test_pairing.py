@@ -86,6 +86,7 @@ FOR_GOOD = {
     "off_schema": "off_schema",
     "aborted": "error",
     "refused": "error",
+    "broken": "error",
     "ended": "error",
 }
 
@@ -130,11 +131,26 @@ def test_replies_of_vllms_engine_reach_their_own_clips(
     assert (bill.requests, bill.rejected) == (CLIPS, len(doomed))
     asked_twice = sum(draw(request.prompt)[0] < 0.06 for request in asked)
     assert bill.repaired == asked_twice - len(doomed)
-    told = sum(engine.fates.values()) - engine.fates["refused"] - engine.fates["ended"]
+    silent = sum(engine.fates[fate] for fate in ("refused", "broken", "ended"))
+    told = sum(engine.fates.values()) - silent
     assert bill.tokens == 120 * told and bill.error
 
 
-def test_an_engine_that_died_fails_the_part_and_rejects_no_clip(
+def test_an_engine_that_died_is_started_again_and_no_clip_is_lost(
+    vllm: Callable[..., tuple[VllmTeacher, FakeVllm]],
+) -> None:
+    teacher, engine = vllm()
+    engine.fate = lambda prompt, number: "dead" if len(engine.order) in (40, 150) else "right"
+    asked = [Request(f"{n}", f"{n}: describe.", (), caption_schema(60)) for n in range(200)]
+    answers, bill = answered(teacher, asked, 20)
+    for n in range(200):
+        truth = f"seen {seen([], f'{n}: describe.')}"
+        assert answers.found[f"{n}"].value == {"caption": truth}
+    assert engine.fates["dead"] == 2 and engine.started == 3
+    assert bill.rejected == 0
+
+
+def test_an_engine_that_dies_again_and_again_fails_the_part_and_rejects_no_clip(
     vllm: Callable[..., tuple[VllmTeacher, FakeVllm]],
 ) -> None:
     teacher, engine = vllm()
