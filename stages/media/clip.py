@@ -6,21 +6,19 @@ source by our own decoding. Every way of cutting is measured against that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+import av
+
 from clipmill.schemas.errors import Damaged
 from clipmill.schemas.records import Probe
-from clipmill.stages.media.audio import Samples, audio, has_audio
 from clipmill.stages.media.frames import Picture
-from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.reread import Reread
 
 Mode = Literal["smart", "encode", "copy"]
-
-_AUDIO_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 AAC_CODER = "fast"
 """FFmpeg's own coder at half the price of its default; at 128 kbit/s it was nearer to the source
@@ -78,53 +76,22 @@ class Wanted:
         return clock.exact(start), clock.exact(max(end, start + 1))
 
     def media(
-        self, path: Path, probe: Probe, clip: Probe, frames: int, mode: str, readers: str = "all"
+        self, path: Path, probe: Probe, clip: Reread, mode: str, readers: str = "all"
     ) -> ClipMedia:
-        """The facts of the finished clip, whose own probe is `clip`."""
+        """The facts of the finished clip, as it was read back."""
         start, end = self.times(probe)
-        seconds = float(end - start)
+        seconds, frames = float(end - start), len(clip.picture.ticks)
         return ClipMedia(
             path=path,
             frames=frames,
             fps=frames / seconds if seconds else 0.0,
-            width=clip.picture.width or 0,
-            height=clip.picture.height or 0,
+            width=clip.picture.facts.width or 0,
+            height=clip.picture.facts.height or 0,
             seconds=seconds,
-            audio=has_audio(clip),
+            audio=clip.sound is not None and bool(clip.sound.packets),
             mode=mode,
             readers=readers,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """A clip's sound, int16 of shape (n,) or (n, 2), from its first frame to its end."""
-
-    rate: int
-    channels: Literal[1, 2]
-    chunks: Iterator[Samples]
-
-
-def sound_of(
-    source: Path, probe: Probe, item: Wanted, encoding: Encoding, limits: Limits
-) -> Sound | None:
-    """The sound a clip gets: the first track, exact to the sample; None where there is none."""
-    if not encoding.audio or not has_audio(probe):
-        return None
-    track = probe.sound[0]
-    rate = track.sample_rate if track.sample_rate in _AUDIO_RATES else 48_000
-    channels: Literal[1, 2] = 2 if (track.channels or 1) > 1 else 1
-    start, end = item.times(probe)
-    chunks = audio(
-        source,
-        probe,
-        rate=rate or 48_000,
-        start_s=float(start),
-        end_s=float(end),
-        channels=channels,
-        limits=limits,
-    )
-    return Sound(rate or 48_000, channels, chunks)
 
 
 def inexact(item: Wanted, source: Path, what: str) -> Damaged:
@@ -134,3 +101,10 @@ def inexact(item: Wanted, source: Path, what: str) -> Damaged:
         cure="the source is damaged or its timestamps are wrong; remux it, or leave it out",
         input=source.name,
     )
+
+
+def why(mode: Mode, reason: Exception) -> str:
+    """What the manifest says of a clip that could not be made in this mode and was encoded."""
+    if isinstance(reason, Damaged):
+        return f"{mode} failed its check"
+    return f"{mode} could not be written" if isinstance(reason, av.FFmpegError) else str(reason)

@@ -14,16 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
-
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.errors import Damaged
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Mode, Wanted
-from clipmill.stages.media.coded import Unclear
-from clipmill.stages.media.cut_copy import copy_clip
+from clipmill.stages.media.cut_copy import CopyCutter
 from clipmill.stages.media.cut_encode import encode, version
-from clipmill.stages.media.cut_smart import smart_clip
+from clipmill.stages.media.cut_smart import SmartCutter
 from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
 
@@ -58,29 +54,19 @@ def cut_group(
 ) -> dict[str, ClipMedia]:
     """Cut one group into `folder/KEY.mp4`. Raises `MediaError` where a clip is not exact."""
     clock = probe.picture.clock
+    items = []
+    for key, span in spans.items():
+        own = span.on(clock, "ceil")
+        items.append(Wanted(key, own.start, own.end))
     made: dict[str, ClipMedia] = {}
-    rest: list[Wanted] = []
-    modes: dict[str, str] = {}
-    with open_input(source) as container:
-        for key, span in spans.items():
-            own = span.on(clock, "ceil")
-            item = Wanted(key, own.start, own.end)
-            path = folder / f"{key}.mp4"
-            try:
-                if encoding.mode == "smart":
-                    made[key] = smart_clip(container, source, probe, item, path, encoding, limits)
-                    continue
-                if encoding.mode == "copy":
-                    made[key] = copy_clip(container, source, probe, item, path, encoding, limits)
-                    continue
-                modes[key] = "encode"
-            except Unclear as reason:
-                modes[key] = f"encode: {reason}"
-            except Damaged:
-                modes[key] = f"encode: {encoding.mode} failed its check"
-            except av.FFmpegError:
-                modes[key] = f"encode: {encoding.mode} could not be written"
-            rest.append(item)
+    reasons: dict[str, str] = {}
+    if encoding.mode != "encode":
+        with open_input(source) as container:
+            kind = SmartCutter if encoding.mode == "smart" else CopyCutter
+            made, reasons = kind(container, source, probe, encoding, limits).cut(items, folder)
+    rest = [item for item in items if item.key not in made]
     if rest:
+        modes = {item.key: "encode" for item in rest}
+        modes |= {key: f"encode: {reason}" for key, reason in reasons.items()}
         made |= encode(source, probe, rest, folder, encoding, limits, modes)
     return made

@@ -9,81 +9,95 @@ hidden frames travel along: do not copy where what lies outside a span must not 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+
+from clipmill.schemas.errors import Damaged
 from clipmill.schemas.records import Probe
-from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, sound_of
-from clipmill.stages.media.clip_check import alike, same_times, thumb
+from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, why
+from clipmill.stages.media.clip_check import alike, check_sound, off_time, thumb
+from clipmill.stages.media.clip_sound import Packed, sound_of
 from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
 from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import NotH264, configuration
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
-from clipmill.stages.media.probe import open_clip
+from clipmill.stages.media.reread import Reread, reread
 
 _CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9"})
 """Codecs that an MP4 written by FFmpeg carries and common readers decode."""
 
 
-def copy_clip(
-    container: Any,
-    source: Path,
-    probe: Probe,
-    item: Wanted,
-    path: Path,
-    encoding: Encoding,
-    limits: Limits,
-) -> ClipMedia:
-    """Write one clip; `container` is the open source. Raises `Unclear` with the reason where it
-    cannot be copied, `Damaged` where the clip does not show what it should."""
-    _suitable(probe, encoding)
-    template = container.streams[probe.picture.index]
-    record = template.codec_context.extradata or b""
-    length_size = _length_size(record) if probe.picture.codec == "h264" else 0
-    found = index(container, probe, item.first, item.end, length_size, digests=True)
-    item.ticks = shown(found, item.first, item.end)
-    if not item.ticks:
-        raise Unclear("no frame inside the span")
-    copied = _stretch(found, item.ticks)
-    order = [coded.tick for coded in copied]
-    pieces = _pieces(container, probe, item, set(order), length_size)
-    origin, end = item.ticks[0], min(item.end, probe.picture.end or item.end)
-    sound = sound_of(source, probe, item, encoding, limits)
-    clock = probe.picture.clock
-    scale = clock.den if clock.den < 2**31 else 1000
-    kbps = encoding.audio_kbps
-    join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
-    _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
-    # One picture proves decoder and times; for the rest, equal packets give equal pictures.
-    ((_, frame),) = pick(source, probe, found, [origin], limits, rough=True, container=container)
-    return _checked(path, source, probe, item, copied, thumb(frame, probe), length_size, limits)
+@dataclass(frozen=True, slots=True)
+class CopyCutter:
+    """Cuts clips of one source; `container` is the open source."""
 
+    container: Any
+    source: Path
+    probe: Probe
+    encoding: Encoding
+    limits: Limits
 
-def _checked(
-    path: Path,
-    source: Path,
-    probe: Probe,
-    item: Wanted,
-    copied: list[Coded],
-    picture: Picture,
-    length_size: int,
-    limits: Limits,
-) -> ClipMedia:
-    """Every packet, which frames are visible and when, and the first picture, as read back."""
-    with open_clip(path, limits, rough=True) as (container, clip):
-        held = index(container, clip, None, None, length_size, digests=True)
+    def cut(self, items: list[Wanted], folder: Path) -> tuple[dict[str, ClipMedia], dict[str, str]]:
+        """Write `folder/KEY.mp4`; the clips made, and the reasons why others could not be."""
+        made: dict[str, ClipMedia] = {}
+        reasons: dict[str, str] = {}
+        for item in items:
+            try:
+                _suitable(self.probe, self.encoding)
+                made[item.key] = self._write(item, folder / f"{item.key}.mp4")
+            except (Unclear, Damaged, av.FFmpegError) as reason:
+                reasons[item.key] = why("copy", reason)
+        return made, reasons
+
+    def _write(self, item: Wanted, path: Path) -> ClipMedia:
+        container, probe, encoding, limits = self.container, self.probe, self.encoding, self.limits
+        template = container.streams[probe.picture.index]
+        record = template.codec_context.extradata or b""
+        length_size = _length_size(record) if probe.picture.codec == "h264" else 0
+        found = index(container, probe, item.first, item.end, length_size, digests=True)
+        item.ticks = shown(found, item.first, item.end)
+        if not item.ticks:
+            raise Unclear("no frame inside the span")
+        copied = _stretch(found, item.ticks)
+        order = [coded.tick for coded in copied]
+        pieces = _pieces(container, probe, item, set(order), length_size)
+        origin, end = item.ticks[0], min(item.end, probe.picture.end or item.end)
+        clock, kbps = probe.picture.clock, encoding.audio_kbps
+        scale = clock.den if clock.den < 2**31 else 1000
+        sound = sound_of(container, self.source, probe, item, encoding, limits)
+        join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
+        _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
+        first = pick(self.source, probe, found, order[:1], limits, container=container)
+        looks = [thumb(frame, probe.picture) for _, frame in first]
+        back = reread(path, limits, thumb, keys=[0])
+        self._compare(back, item, copied, record, looks[0])
+        packed = sound if isinstance(sound, Packed) else None
+        check_sound(back, self.source, probe, item, sound is not None, packed)
+        return item.media(path, probe, back, "copy", "editlist")
+
+    def _compare(
+        self, back: Reread, item: Wanted, copied: list[Coded], record: bytes, look: Picture
+    ) -> None:
+        """Every packet, which frames are visible and when, and the first packet's picture: that
+        proves decoder and turn, and from there on equal packets give equal pictures."""
+        probe, held = self.probe, back.picture.packets
         if [coded.digest for coded in held] != [coded.digest for coded in copied]:
-            raise inexact(item, source, "other packets than were written")
-        ticks = sorted(coded.tick for coded in held if not coded.hidden)
-        own, clock = clip.picture.clock, probe.picture.clock
-        starts = bool(ticks) and own.exact(ticks[0]) == 0
-        if not starts or not same_times(own, ticks, clock, item.ticks):
-            raise inexact(item, source, f"{len(ticks)} visible frames, or frames at other times")
-        ((_, frame),) = pick(path, clip, held, [ticks[0]], limits, container=container)
-        if not alike(thumb(frame, clip), picture, probe):
-            raise inexact(item, source, "the first frame differs")
-    return item.media(path, probe, clip, len(ticks), "copy", "editlist")
+            raise inexact(item, self.source, "other packets than were written")
+        if back.record != record:
+            raise inexact(item, self.source, "another decoder configuration than was written")
+        ticks = back.picture.ticks
+        if len(ticks) != len(item.ticks):
+            raise inexact(item, self.source, f"{len(ticks)} frames instead of {len(item.ticks)}")
+        late = off_time(back.picture.facts.clock, ticks, probe.picture.clock, item.ticks)
+        if late is not None or ticks[0] != 0:
+            raise inexact(item, self.source, f"frame {late or 0} is not at its time")
+        shows = back.looks.get(held[0].tick)
+        if shows is None or not alike(shows, look, probe):
+            raise inexact(item, self.source, "the first packet shows another picture")
 
 
 def _suitable(probe: Probe, encoding: Encoding) -> None:

@@ -24,8 +24,9 @@ import ffmpeg
 from clipmill.schemas.errors import Damaged, DecoderLost
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.child import die_with
-from clipmill.stages.media.clip import AAC_CODER, ClipMedia, Encoding, Wanted, sound_of
+from clipmill.stages.media.clip import AAC_CODER, ClipMedia, Encoding, Wanted
 from clipmill.stages.media.clip_check import HDR, check, glance, survey
+from clipmill.stages.media.clip_sound import sampled
 from clipmill.stages.media.coded import Unclear
 from clipmill.stages.media.decode import UNTIMED
 from clipmill.stages.media.frames import display_size
@@ -65,28 +66,24 @@ def encode(
     `modes` is what the manifest says of each clip's making.
     """
 
-    def attempt(seek: bool, rough: bool = False) -> dict[str, ClipMedia]:
+    def attempt(seek: bool, trusted: bool = False) -> dict[str, ClipMedia]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".cut-") as work:
             command = _command(source, probe, items, folder, Path(work), encoding, limits, seek)
-            _run(command, Path(work), limits)
-        return {
-            item.key: check(
-                folder / f"{item.key}.mp4",
-                source,
-                probe,
-                item,
-                encoding,
-                limits,
-                modes[item.key],
-                rough,
+            complaint = _run(command, Path(work), limits)
+        if trusted and complaint:
+            raise Damaged(f"ffmpeg complains ({complaint})")
+        made = {}
+        for item in items:
+            path, mode = folder / f"{item.key}.mp4", modes[item.key]
+            made[item.key] = check(
+                path, source, probe, item, encoding, limits, mode, whole=not trusted
             )
-            for item in items
-        }
+        return made
 
     if not encoding.fps:  # thinning is judged by the neighbours of frames, so it needs them all
         try:
             glance(source, probe, items, limits)
-            return attempt(seek=True, rough=True)
+            return attempt(seek=True, trusted=True)
         except (Unclear, Damaged):
             pass  # the packets promise more than decodes; then what decodes decides
     survey(source, probe, items, limits)
@@ -204,7 +201,7 @@ def _sound(
     source: Path, probe: Probe, item: Wanted, encoding: Encoding, target: Path, limits: Limits
 ) -> Any:
     """The clip's sound as a second input, from its first frame to its end; None without any."""
-    sound = sound_of(source, probe, item, encoding, limits)
+    sound = sampled(source, probe, item, encoding, limits)
     if sound is None:
         return None
     with target.open("wb") as file:
@@ -219,7 +216,8 @@ def _sound(
     ).audio
 
 
-def _run(command: list[str], work: Path, limits: Limits) -> None:
+def _run(command: list[str], work: Path, limits: Limits) -> str:
+    """Run ffmpeg; what it complained of though it carried on."""
     parent = os.getpid()
     with (work / "log").open("w+b") as log:
         try:
@@ -245,3 +243,4 @@ def _run(command: list[str], work: Path, limits: Limits) -> None:
             f"ffmpeg could not cut ({said})",
             cure="probe with strict: true to refuse damaged files",
         )
+    return said

@@ -6,40 +6,45 @@
 
 From the span's start to its first clean point (an IDR picture) frames are encoded without
 reordering; then packets are copied, as many as show a gapless run of frames; the few frames left
-over at the end are encoded again as a group of their own. Ours use parameter sets with a number
-the source does not use, all of them in one decoder configuration, so that every reader sees one
-ordinary track without an edit that cuts pictures off.
+over at the end are encoded again as a group of their own. A span without a clean point is all
+start. Ours use parameter sets with a number the source does not use, all of them in one decoder
+configuration, so that every reader sees one ordinary track without an edit that cuts pictures off.
+Neighbouring clips share one decode, as the tail of one and the head of the next do a group.
 
-Copied packets are compared byte by byte with the source's, and pictures are compared around both
-joints, so no full decode is needed. What is not proven is left to `encode`, with the reason:
-other codecs, open groups, changing parameter sets, fields, turned or oblong pixels, damage.
+A clip is proven by its bytes: its file gives back, at the right times, the very packets that the
+source and our encoder gave, and the decoder configuration that both need. A copied run begins at an
+IDR picture and lacks none of the packets that were decoded before its last frame, so it decodes to
+what the source shows. The first picture of each part is decoded and compared besides.
+
+What is not proven is left to `encode`, with the reason: other codecs, open groups, changing
+parameter sets, fields, turned or oblong pixels, damage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import av
 
+from clipmill.schemas.errors import Damaged
 from clipmill.schemas.records import Probe
 from clipmill.stages.media import h264
-from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, sound_of
-from clipmill.stages.media.clip_check import alike, same_times, thumb
+from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, why
+from clipmill.stages.media.clip_check import alike, check_sound, off_time, thumb
+from clipmill.stages.media.clip_sound import Packed, sound_of
 from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
+from clipmill.stages.media.cut_ends import Coder, End, framed, joined
 from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import Configuration, NotH264
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
-from clipmill.stages.media.probe import open_clip
+from clipmill.stages.media.reread import reread
 
-_PROFILES = {66: "baseline", 77: "main", 100: "high"}
-_LEAST = Fraction(1, 4)  # of a clip's frames that must be copied; two encoders are not worth less
-_LENGTH = 4
+NO_CLEAN_POINT = "no clean point inside the span"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,42 +57,158 @@ class Plan:
 
     @property
     def order(self) -> list[int]:
+        """All ticks in decoding order."""
         return [*self.head, *self.copied, *self.tail]
 
+    @property
+    def firsts(self) -> dict[int, int]:
+        """Number in decoding order of the first packet of each part, and its tick."""
+        parts = (self.head, self.copied, self.tail)
+        starts = (0, len(self.head), len(self.head) + len(self.copied))
+        return {start: part[0] for start, part in zip(starts, parts, strict=True) if part}
 
-def smart_clip(
-    container: Any,
-    source: Path,
-    probe: Probe,
-    item: Wanted,
-    path: Path,
-    encoding: Encoding,
-    limits: Limits,
-) -> ClipMedia:
-    """Write one clip; `container` is the open source. Raises `Unclear` with the reason where it is
-    not proven, `Damaged` where the clip does not hold what it should."""
-    suitable(probe, encoding)
-    template = container.streams[probe.picture.index]
-    try:
-        found_in = _configuration(template.codec_context.extradata or b"")
-        ours = h264.sequence(found_in.sps[0])
-        found = index(container, probe, item.first, item.end, found_in.length_size)
-        plan = planned(found, item.first, item.end)
-        if ours.reordered is None and plan.copied != sorted(plan.copied):
-            raise Unclear("reordering that is not declared")
-        item.ticks = sorted(plan.order)
-        ends = _Ends(probe, encoding, found_in, ours.profile)
-        pictures = ends.encode(container, source, probe, found, plan, limits)
-        record = ends.record(found_in)
+
+class _Clip:
+    """A clip in the making."""
+
+    def __init__(self, item: Wanted, plan: Plan) -> None:
+        self.item, self.plan = item, plan
+        self.head, self.tail = End(plan.head), End(plan.tail)
+        self.ends = [end for end in (self.head, self.tail) if end.ticks]
+        self.looks: dict[int, Picture] = {}  # by tick
+
+    @property
+    def mode(self) -> str:
+        return "smart" if self.plan.copied else f"encode: {NO_CLEAN_POINT}"
+
+
+@dataclass(frozen=True, slots=True)
+class SmartCutter:
+    """Cuts clips of one source; `container` is the open source."""
+
+    container: Any
+    source: Path
+    probe: Probe
+    encoding: Encoding
+    limits: Limits
+
+    def cut(self, items: list[Wanted], folder: Path) -> tuple[dict[str, ClipMedia], dict[str, str]]:
+        """Write `folder/KEY.mp4`; the clips made, and the reasons why others could not be."""
+        try:
+            suitable(self.probe, self.encoding)
+            found = self._configuration()
+            clips, reasons = self._decoded(items, found)
+        except (Unclear, NotH264, av.FFmpegError) as reason:
+            if len(items) == 1:
+                return {}, {items[0].key: why("smart", reason)}
+            parts = [self.cut([item], folder) for item in items]  # one must not spoil the others
+            made = {key: clip for part, _ in parts for key, clip in part.items()}
+            return made, {key: said for _, part in parts for key, said in part.items()}
+        made = {}
+        for clip in clips:
+            try:
+                made[clip.item.key] = self._write(clip, found, folder / f"{clip.item.key}.mp4")
+            except (Unclear, NotH264, Damaged, av.FFmpegError) as reason:
+                reasons[clip.item.key] = why("smart", reason)
+        return made, reasons
+
+    def _configuration(self) -> Configuration:
+        template = self.container.streams[self.probe.picture.index]
+        return h264.configuration(template.codec_context.extradata or b"")
+
+    def _decoded(
+        self, items: list[Wanted], found: Configuration
+    ) -> tuple[list[_Clip], dict[str, str]]:
+        """Clips with their ends encoded, from one decode, and the reasons against others."""
+        coder = Coder(self.probe, self.encoding.crf, found)
+        reordered = h264.sequence(found.sps[0]).reordered
+        first, end = min(item.first for item in items), max(item.end for item in items)
+        coded = index(self.container, self.probe, first, end, found.length_size)
+        clips, reasons = [], {}
+        for item in items:
+            try:
+                plan = planned(coded, item.first, item.end)
+                if reordered is None and plan.copied != sorted(plan.copied):
+                    raise Unclear("reordering that is not declared")
+            except Unclear as reason:
+                reasons[item.key] = str(reason)
+                continue
+            item.ticks = sorted(plan.order)
+            clips.append(_Clip(item, plan))
+        ends: dict[int, list[End]] = {}
+        looks: dict[int, list[_Clip]] = {}
+        for clip in clips:
+            for part in clip.ends:
+                for tick in part.ticks:
+                    ends.setdefault(tick, []).append(part)
+            for tick in clip.plan.firsts.values():
+                looks.setdefault(tick, []).append(clip)
+        wanted = ends.keys() | looks.keys()
+        pictures = pick(
+            self.source, self.probe, coded, wanted, self.limits, container=self.container
+        )
+        for tick, frame in pictures:
+            for clip in looks.get(tick, ()):
+                clip.looks[tick] = thumb(frame, self.probe.picture)
+            for part in ends.get(tick, ()):
+                part.take(frame, tick, coder)
+        return clips, reasons
+
+    def _write(self, clip: _Clip, found: Configuration, path: Path) -> ClipMedia:
+        item, plan, kbps = clip.item, clip.plan, self.encoding.audio_kbps
+        record = joined(found, clip.ends)
+        sound = sound_of(self.container, self.source, self.probe, item, self.encoding, self.limits)
         digests: list[bytes] = []
-        pieces = _pieces(container, probe, item, plan, found_in, ends, digests)
-        end = min(item.end, probe.picture.end or item.end)
-        sound = sound_of(source, probe, item, encoding, limits)
-        kbps = encoding.audio_kbps
+        pieces = self._pieces(clip, found, digests)
+        template = self.container.streams[self.probe.picture.index]
+        end = min(item.end, self.probe.picture.end or item.end)
         join(path, template, plan.order, pieces, item.ticks[0], end, record, sound, kbps)
-    except NotH264 as error:
-        raise Unclear(str(error)) from error
-    return _checked(path, source, probe, item, plan, digests, pictures, limits)
+        back = reread(path, self.limits, thumb, keys=plan.firsts)
+        if back.record != record:
+            raise inexact(item, self.source, "another decoder configuration than was written")
+        if [coded.digest for coded in back.picture.packets] != digests:
+            raise inexact(item, self.source, "other packets than were written")
+        ticks = [coded.tick for coded in back.picture.packets]
+        own, clock = back.picture.facts.clock, self.probe.picture.clock
+        late = off_time(own, ticks, clock, plan.order)
+        if late is not None or back.picture.ticks != sorted(ticks) or ticks[0] != 0:
+            raise inexact(item, self.source, f"packet {late or 0} is not at its time")
+        for number, tick in plan.firsts.items():
+            look = back.looks.get(ticks[number])
+            if look is None or not alike(look, clip.looks[tick], self.probe):
+                raise inexact(item, self.source, f"frame {number} differs")
+        packed = sound if isinstance(sound, Packed) else None
+        check_sound(back, self.source, self.probe, item, sound is not None, packed)
+        return item.media(path, self.probe, back, clip.mode)
+
+    def _pieces(self, clip: _Clip, found: Configuration, digests: list[bytes]) -> Iterator[Piece]:
+        """All pictures of a clip in decoding order; `digests` gets theirs."""
+
+        def noted(piece: Piece) -> Piece:
+            digests.append(blake2b(piece.data, digest_size=16).digest())
+            return piece
+
+        yield from map(noted, clip.head.pieces)
+        if clip.plan.copied:
+            yield from map(noted, self._copied(clip, found))
+        yield from map(noted, clip.tail.pieces)
+
+    def _copied(self, clip: _Clip, found: Configuration) -> Iterator[Piece]:
+        item, left = clip.item, iter(clip.plan.copied)
+        due = next(left)
+        read = packets(self.container, self.probe, item.first, item.end, found.length_size)
+        for coded, packet in read:
+            if coded.tick != due:
+                continue
+            units = list(h264.units(bytes(packet), found.length_size))
+            if any(h264.kind(u) in (h264.SPS, h264.PPS) and not found.holds(u) for u in units):
+                raise Unclear("changing parameter sets")
+            yield Piece(coded.tick, framed(units), coded.clean)
+            following = next(left, None)
+            if following is None:
+                return
+            due = following
+        raise Unclear("packets that were there before")
 
 
 def suitable(probe: Probe, encoding: Encoding) -> None:
@@ -110,201 +231,24 @@ def suitable(probe: Probe, encoding: Encoding) -> None:
             raise Unclear(reason)
 
 
-def _configuration(record: bytes) -> Configuration:
-    """The decoder configuration of a source, where it is one that can be joined."""
-    found = h264.configuration(record)
-    if len(found.sps) != 1:
-        raise Unclear("several parameter sets")
-    sequence = h264.sequence(found.sps[0])
-    if sequence.profile not in _PROFILES or sequence.depth != 8 or sequence.chroma != 1:
-        raise Unclear(f"profile {sequence.profile}")
-    if not sequence.progressive:
-        raise Unclear("fields")
-    return found
-
-
 def planned(found: list[Coded], first: int, end: int) -> Plan:
     """Which frames of [first, end) are copied and which encoded. Raises `Unclear`."""
     ticks = shown(found, first, end)
+    if not ticks:
+        raise Unclear("no frame inside the span")
     starts = [n for n, c in enumerate(found) if c.clean and first <= c.tick < end and not c.hidden]
-    if not starts:
-        raise Unclear("no clean point inside the span" if ticks else "no frame inside the span")
-    start = starts[0]
-    head = [tick for tick in ticks if tick < found[start].tick]
+    start = starts[0] if starts else len(found)
+    head = [tick for tick in ticks if start == len(found) or tick < found[start].tick]
     if head and not any(c.clean and c.tick <= head[0] for c in found[:start]):
         raise Unclear("open groups of pictures")
     middle = ticks[len(head) :]
-    copied: list[int] = []
     taken: list[int] = []
+    whole, latest = 0, -(2**63)
     for coded in found[start:]:
         if coded.hidden or coded.tick >= end:
             break
         taken.append(coded.tick)
-        if max(taken) == middle[len(taken) - 1]:  # no frame is missing among them
-            copied = list(taken)
-    if len(copied) < _LEAST * len(ticks):
-        raise Unclear("few whole groups of pictures")
-    return Plan(head, copied, middle[len(copied) :])
-
-
-class _Ends:
-    """Encodes the ends of clips with parameter sets that a source does not use."""
-
-    def __init__(
-        self, probe: Probe, encoding: Encoding, found: Configuration, profile: int
-    ) -> None:
-        used = {h264.sequence(sps).number for sps in found.sps}
-        used |= {h264.picture_set_number(pps) for pps in found.pps}
-        free = [number for number in range(1, 32) if number not in used]
-        if not free:
-            raise Unclear("all parameter set numbers are taken")
-        self._probe, self._encoding = probe, encoding
-        self._number, self._profile = free[0], _PROFILES[profile]
-        self._sets: set[tuple[bytes, ...]] = set()
-        self.pieces: dict[int, Piece] = {}
-
-    def encode(
-        self,
-        container: Any,
-        source: Path,
-        probe: Probe,
-        found: list[Coded],
-        plan: Plan,
-        limits: Limits,
-    ) -> dict[int, Picture]:
-        """Encode both ends; small pictures of the frames around the joints come back."""
-        head, tail = set(plan.head), set(plan.tail)
-        wanted = _joints(plan)
-        pictures: dict[int, Picture] = {}
-        encoders: dict[bool, Any] = {}  # of the tail, or not
-        ticks = {*head, *tail, *wanted}
-        for tick, frame in pick(source, probe, found, ticks, limits, container=container):
-            if tick in wanted:
-                pictures[tick] = thumb(frame, probe)
-            if tick in head or tick in tail:
-                if frame.interlaced_frame:
-                    raise Unclear("fields")
-                last = tick in tail
-                if last not in encoders:
-                    encoders[last] = self._encoder(frame)
-                frame.pict_type, frame.pts = 0, tick
-                self._take(encoders[last].encode(frame))
-        for encoder in encoders.values():
-            self._take(encoder.encode(None))
-            self._sets.add(tuple(h264.split_start_codes(encoder.extradata)))
-        if set(self.pieces) != head | tail:
-            raise Unclear("frames that do not decode")
-        return pictures
-
-    def record(self, found: Configuration) -> bytes:
-        """The source's decoder configuration with our parameter sets added."""
-        if len(self._sets) > 1:
-            raise Unclear("the ends differ in their parameter sets")
-        units = [unit for sets in self._sets for unit in sets]
-        sps = tuple(unit for unit in units if h264.kind(unit) == h264.SPS)
-        pps = tuple(unit for unit in units if h264.kind(unit) == h264.PPS)
-        head = found.head[:2] + bytes([max([found.head[2], *(unit[3] for unit in sps)])])
-        whole = Configuration(head, _LENGTH, found.sps + sps, found.pps + pps, found.rest)
-        return whole.record()
-
-    def _encoder(self, frame: Any) -> Any:
-        context: Any = av.CodecContext.create("libx264", "w")
-        context.width, context.height = frame.width, frame.height
-        context.pix_fmt = frame.format.name
-        context.time_base = Fraction(self._probe.picture.clock.num, self._probe.picture.clock.den)
-        picture = self._probe.picture
-        if picture.fps_num and picture.fps_den:
-            context.framerate = Fraction(picture.fps_num, picture.fps_den)
-        context.color_range, context.colorspace = frame.color_range, frame.colorspace
-        context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
-        context.max_b_frames, context.thread_count = 0, 1
-        flags = av.codec.context.Flags
-        context.flags |= flags.bitexact.value | flags.global_header.value
-        context.options = {
-            "crf": str(self._encoding.crf),
-            "preset": self._encoding.preset,
-            "profile": self._profile,
-            "mbtree": "0",  # not repeatable, see `write`
-            "x264-params": f"sps-id={self._number}",
-        }
-        return context
-
-    def _take(self, coded: list[Any]) -> None:
-        for packet in coded:
-            units = h264.split_start_codes(bytes(packet))
-            left = [unit for unit in units if h264.kind(unit) not in (h264.SEI, h264.DELIMITER)]
-            self.pieces[packet.pts] = Piece(packet.pts, _framed(left), packet.is_keyframe)
-
-
-def _framed(units: list[bytes]) -> bytes:
-    return b"".join(len(unit).to_bytes(_LENGTH, "big") + unit for unit in units)
-
-
-def _joints(plan: Plan) -> set[int]:
-    """The frames on both sides of every joint, and the clip's first and last where encoded."""
-    wanted = {plan.copied[0]}
-    if plan.head:
-        wanted |= {plan.head[0], plan.head[-1]}
-    if plan.tail:
-        wanted |= {max(plan.copied), plan.tail[0], plan.tail[-1]}
-    return wanted
-
-
-def _pieces(
-    container: Any,
-    probe: Probe,
-    item: Wanted,
-    plan: Plan,
-    found: Configuration,
-    ends: _Ends,
-    digests: list[bytes],
-) -> Iterator[Piece]:
-    """All pictures of a clip in decoding order; `digests` gets theirs."""
-
-    def noted(piece: Piece) -> Piece:
-        digests.append(blake2b(piece.data, digest_size=16).digest())
-        return piece
-
-    for tick in plan.head:
-        yield noted(ends.pieces[tick])
-    left = iter(plan.copied)
-    due = next(left)
-    for coded, packet in packets(container, probe, item.first, item.end, found.length_size):
-        if coded.tick != due:
-            continue
-        units = list(h264.units(bytes(packet), found.length_size))
-        if any(h264.kind(u) in (h264.SPS, h264.PPS) and not found.holds(u) for u in units):
-            raise Unclear("changing parameter sets")
-        yield noted(Piece(coded.tick, _framed(units), coded.clean))
-        due = next(left, -(2**63))
-    for tick in plan.tail:
-        yield noted(ends.pieces[tick])
-
-
-def _checked(
-    path: Path,
-    source: Path,
-    probe: Probe,
-    item: Wanted,
-    plan: Plan,
-    digests: list[bytes],
-    pictures: dict[int, Picture],
-    limits: Limits,
-) -> ClipMedia:
-    """Every packet and its time, and the pictures around the joints, as they are read back."""
-    with open_clip(path, limits, rough=False) as (container, clip):
-        if clip.damaged:
-            raise inexact(item, source, clip.damage[0])
-        own, clock = clip.picture.clock, probe.picture.clock
-        held = index(container, clip, None, None, _LENGTH, digests=True)
-        if [coded.digest for coded in held] != digests:
-            raise inexact(item, source, "other packets than were written")
-        ticks = [coded.tick for coded in held]
-        if not same_times(own, ticks, clock, plan.order):
-            raise inexact(item, source, "packets at other times")
-        place = dict(zip((coded.tick for coded in held), plan.order, strict=True))
-        joints = [coded.tick for coded in held if place[coded.tick] in pictures]
-        for tick, frame in pick(path, clip, held, joints, limits, container=container):
-            if not alike(thumb(frame, clip), pictures[place[tick]], probe):
-                raise inexact(item, source, f"a frame at {float(own.exact(tick)):.3f} s differs")
-    return item.media(path, probe, clip, len(held), "smart")
+        latest = max(latest, coded.tick)
+        if latest == middle[len(taken) - 1]:  # no frame is missing among them
+            whole = len(taken)
+    return Plan(head, taken[:whole], middle[whole:])

@@ -1,4 +1,4 @@
-"""Writes packets of H.264 and encoded sound into an MP4: the muxing side of smart cuts and copies.
+"""Writes packets of picture and sound into an MP4: the muxing side of smart cuts and copies.
 
 Presentation times are kept as they are; decoding times are made up anew, as late as they can be:
 the i-th packet's is the i-th smallest presentation time, less what the reordering of the whole clip
@@ -17,7 +17,8 @@ from typing import Any
 import av
 import numpy as np
 
-from clipmill.stages.media.clip import AAC_CODER, Sound
+from clipmill.stages.media.clip import AAC_CODER
+from clipmill.stages.media.clip_sound import FRAME, Packed, Sampled
 
 _BLOCK = 4096  # samples that go to the sound encoder at once
 
@@ -39,7 +40,7 @@ def join(
     origin: int,
     end: int,
     record: bytes,
-    sound: Sound | None,
+    sound: Sampled | Packed | None,
     kbps: int,
     scale: int = 1000,
 ) -> None:
@@ -59,7 +60,11 @@ def join(
         stream = out.add_stream_from_template(template)
         stream.codec_context.extradata = record
         stream.time_base = base
-        voice = _Voice(out, sound, kbps) if sound is not None else None
+        voice: _Encoded | _Copied | None = None
+        if isinstance(sound, Packed):
+            voice = _Copied(out, sound)
+        elif sound is not None:
+            voice = _Encoded(out, sound, kbps)
         rate = sound.rate if sound is not None else 0
         for early, piece in zip(ticks, pieces, strict=True):
             if voice is not None:
@@ -74,10 +79,32 @@ def join(
             voice.until(None)
 
 
-class _Voice:
+class _Copied:
+    """Writes packets of sound in step with the picture; the last one is cut at the clip's end."""
+
+    def __init__(self, out: Any, sound: Packed) -> None:
+        self._out, self._sound, self._next = out, sound, 0
+        self._stream = out.add_stream_from_template(sound.template)
+        self._stream.time_base = Fraction(1, sound.rate)
+
+    def until(self, sample: int | None) -> None:
+        """Write the packets that begin before a sample, or all that are left."""
+        for tick, data in self._sound.packets[self._next :]:
+            if sample is not None and tick >= sample:
+                return
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = self._stream, self._stream.time_base
+            packet.pts = packet.dts = tick
+            packet.duration = min(FRAME, self._sound.end - tick)
+            packet.is_keyframe = True
+            self._out.mux(packet)
+            self._next += 1
+
+
+class _Encoded:
     """Encodes the sound in step with the picture, so that little has to be held back."""
 
-    def __init__(self, out: Any, sound: Sound, kbps: int) -> None:
+    def __init__(self, out: Any, sound: Sampled, kbps: int) -> None:
         layout = "mono" if sound.channels == 1 else "stereo"
         self._out, self._at = out, 0
         self._stream = out.add_stream("aac", rate=sound.rate, layout=layout)
@@ -96,7 +123,7 @@ class _Voice:
         if sample is None:
             self._out.mux(self._stream.encode(None))
 
-    def _frames(self, sound: Sound) -> Iterator[Any]:
+    def _frames(self, sound: Sampled) -> Iterator[Any]:
         layout = self._stream.codec_context.layout
         for samples in sound.chunks:
             for start in range(0, len(samples), _BLOCK):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import atan2, degrees
@@ -60,22 +59,6 @@ def probe(path: Path, limits: Limits | None = None, count_frames: bool = True) -
             if reading.frames:
                 return reading.result(size, count_frames)
     raise _undecodable(reading.decoding.error, path)
-
-
-@contextmanager
-def open_clip(path: Path, limits: Limits, rough: bool) -> Iterator[tuple[Any, Probe]]:
-    """A clip of our own as an open container and its probe, so that checks open it once.
-
-    Frames are not counted. `rough`: whoever decodes the container gets pictures without the loop
-    filter. Raises as `probe` does.
-    """
-    with error_log() as log, open_input(path) as container:
-        number = _candidates(container, path, limits)[0]
-        reading = _Reading(container, number, limits, log, path, rough)
-        reading.run(count_frames=False)
-        if not reading.frames:
-            raise _undecodable(reading.decoding.error, path)
-        yield container, reading.result(path.stat().st_size, counted=False)
 
 
 def _undecodable(last: str, path: Path) -> Undecodable:
@@ -157,11 +140,10 @@ class _Reading:
         limits: Limits,
         log: Log,
         path: Path,
-        rough: bool = False,
     ) -> None:
         self.container, self.limits, self.log, self.path = container, limits, log, path
         self.picture = container.streams[picture]
-        self.decoding = Decoding(container, self.picture, limits.max_pixels, rough=rough)
+        self.decoding = Decoding(container, self.picture, limits.max_pixels)
         self._longest = limits.max_hours * 3600 / float(self.picture.time_base or 1)  # in ticks
         self.streams = [s for s in container.streams if s.type in ("video", "audio")]
         self.packets = {s.index: 0 for s in self.streams}
@@ -191,7 +173,7 @@ class _Reading:
 
     def _frame(self, tick: int, frame: Any) -> None:
         if not self.frames:
-            self.turn = _turn(frame)
+            self.turn = display_turn(frame)
         else:
             self._gaps.append(tick - self._last[0])
         self.frames += 1
@@ -235,7 +217,7 @@ class _Reading:
             letter = stream.type[0] if stream.type else "x"
             name = f"{letter}{counts.setdefault(letter, 0)}"
             counts[letter] += 1
-            streams.append(_facts(stream, name, zero))
+            streams.append(stream_facts(stream, name, zero))
         for record in streams:
             extent = self.extents.get(record.index, _Extent())
             record.first, record.end = extent.first, extent.end
@@ -307,7 +289,8 @@ class _Reading:
                 yield f"truncated: declares {float(declared):.2f} s, holds {float(held):.2f} s"
 
 
-def _facts(stream: Any, name: str, zero: Fraction) -> Stream:
+def stream_facts(stream: Any, name: str, zero: Fraction) -> Stream:
+    """What a stream's header says; `zero` is presentation zero in its container's seconds."""
     base = stream.time_base or Fraction(1, 90_000)
     clock = Clock(name, base.numerator, base.denominator, round(zero / base))
     context = getattr(stream, "codec_context", None)
@@ -339,7 +322,7 @@ def _facts(stream: Any, name: str, zero: Fraction) -> Stream:
 _TRANSFERS = {1: "bt709", 6: "smpte170m", 13: "iec61966-2-1", 16: "smpte2084", 18: "arib-std-b67"}
 
 
-def _turn(frame: Any) -> tuple[int, bool]:
+def display_turn(frame: Any) -> tuple[int, bool]:
     """(degrees counter-clockwise, mirrored first) from the display matrix of a frame.
 
     The matrix sends a pixel (x, y) to (a x + c y, b x + d y), y pointing down, ISO/IEC 14496-12
