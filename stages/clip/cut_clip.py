@@ -2,8 +2,8 @@
 
 Not a stage: the packer calls it once a segment is kept, so no clip is cut that a decision drops.
 All clips come out as H.264, 8 bit, upright, with square pixels, even sizes and AAC in sync. Where
-a source already is that, whole groups of pictures are copied, which costs a tenth of encoding and
-loses nothing; all else is encoded. `stages/media/cut.py` says how exactness is reached and checked.
+a source already is that, whole groups of pictures and of sound are copied, which costs a tenth of
+encoding and loses nothing; all else is encoded. `stages/media/cut.py` says how exactness is reached and checked.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ class Settings(StageSettings):
     """How clips are made. `smart`: packets are copied, the ends of clips encoded, exact in all
     readers. `encode`: every frame anew, all clips coded alike. `copy`: packets are copied and an
     edit list hides the rest, exact only in readers that follow edit lists. Where a source does not
-    allow the way asked for, its clips are encoded and their manifest says "encode: REASON"."""
+    allow the way asked for, its clips are encoded and their manifest says "encode: REASON".
+    `smart` and `copy` also copy AAC sound where that is exact to the sample."""
     crf: int = Field(default=23, ge=0, le=51)
     """Constant rate factor of x264: lower is better and larger."""
     preset: Literal[
         "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"
     ] = "veryfast"
-    """Speed of x264: slower is smaller."""
+    """Speed of x264 where whole clips are encoded: slower is smaller. What `smart` has to encode is
+    encoded quickly and no worse."""
     height: int | None = Field(default=None, ge=16, le=4320)
     """Height of clips in pixels; smaller pictures are not enlarged. None keeps the source's."""
     fps: float | None = Field(default=None, gt=0, le=240)
@@ -43,7 +45,7 @@ class Settings(StageSettings):
     audio: bool = True
     """Keep the first sound track."""
     audio_kbps: int = Field(default=128, ge=16, le=512)
-    """Bit rate of the sound in kbit/s."""
+    """Bit rate in kbit/s of sound that is encoded."""
     trim: float = Field(default=0.0, ge=0, lt=0.5)
     """Share of a span that is left out at both of its ends."""
     ffmpeg: str | None = None
@@ -55,7 +57,7 @@ class Settings(StageSettings):
 class CutClip:
     """Cuts spans out of a source; see `cut`."""
 
-    version = 3
+    version = 4
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()

@@ -1,7 +1,7 @@
 """Cuts clips out of a source: whole groups of packets copied where that is exact, else encoded.
 
 `encode` makes every frame anew, alike for all clips. `smart` copies whole groups of pictures and
-encodes only what lies between a span's ends and the next clean points: a tenth of the frames of
+encodes only what lies between a span's ends and the next clean points: a sixth of the frames of
 true shots, no loss in the others, but clips differ in how they are coded. `copy` copies everything
 and hides what lies outside the span by an edit list, which some readers ignore. Whatever the way,
 no clip is trusted: each is opened again and compared with its source (`clip_check`), and where

@@ -159,7 +159,10 @@ def _filtered(video: Any, probe: Probe, item: Wanted, encoding: Encoding) -> Any
         video = video.filter("zscale", p="bt709").filter("tonemap", "hable", desat=0)
         video = video.filter("zscale", t="bt709", m="bt709", r="tv")
     width, height = clip_size(probe, encoding.height)
-    video = video.filter("scale", width, height, flags="bicubic+accurate_rnd+full_chroma_int")
+    coded = (picture.width, picture.height, picture.sar_num, picture.pix_fmt)
+    if coded != (width, height, picture.sar_den, "yuv420p"):  # even to do nothing costs it 5 %
+        how = "bicubic+accurate_rnd+full_chroma_int"
+        video = video.filter("scale", width, height, flags=how)
     video = video.filter("setsar", "1").filter("format", "yuv420p")
     return video.filter("fps", fps=encoding.fps, round="up") if encoding.fps else video
 
