@@ -3,7 +3,8 @@
 Not a stage: the packer calls it once a segment is kept, so no clip is cut that a decision drops.
 All clips come out as H.264, 8 bit, upright, with square pixels, even sizes and AAC in sync. Where
 a source already is that, whole groups of pictures and of sound are copied, which costs a tenth of
-encoding and loses nothing; all else is encoded. `stages/media/cut.py` says how exactness is reached and checked.
+encoding and loses nothing; all else is encoded. `stages/media/cut.py` says how exactness is reached
+and checked.
 """
 
 from __future__ import annotations
