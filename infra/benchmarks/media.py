@@ -5,7 +5,8 @@ command line (adaptive detection, clips by x264) and through our probe, shot det
 frames of every shot and clips: encoded with the same x264 settings, cut smartly, copied. Printed
 are processor seconds of all processes per second of film, and ratios. What a program costs before
 it sees a film does not count, since a worker starts once for many films: ours is the sum of its
-steps, PySceneDetect's start is measured apart and taken off. The likeness of clips to their source is SSIM of luma on every 20th frame.
+steps, PySceneDetect's start is measured apart and taken off. The likeness of clips to their source
+is SSIM of luma on every 20th frame.
 
 Steps are printed for our side; `--clips-only` leaves out the frames, which PySceneDetect does not
 take. Shots and frames are measured in two ways: one after the other, with exactly eight frames of
