@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "dense_captions"))
@@ -71,6 +72,35 @@ def test_vidla_packs_a_tree_that_is_the_same_after_the_shard(
         assert all({"caption_medium", "speech_medium"} <= found for found in by_layer["medium"])
         assert all({"caption_long", "speech_long"} <= found for found in by_layer["long"])
         assert by_layer["video"] == [{"summary"}]
+
+
+def test_scenewalk_packs_every_scene_with_its_caption_and_how_well_it_fits(
+    videos: list[RenderedVideo], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    clips = packed(
+        "hierarchy/scenewalk", videos[0].path.parent, out,
+        "stages.split_shots.detector=fast", "stages.split_shots.threshold=9",
+    )  # fmt: skip
+    assert len(clips) == len(videos)
+    stored = {video.id: video for video in read_videos(Store.open(str(out)))}
+    truths = {video.truth.name: video.truth for video in videos}
+    for clip in clips:
+        name = clip["video"]["id"]
+        scenes = stored[name].layer("shots")
+        nodes = [n for n in Node.from_json(clip["said"]).walk() if n.layer == "shots"]
+        assert [node.id for node in nodes] == [scene.id for scene in scenes]
+        truth = truths[Path(name).stem].scenes
+        told = [events_in(node.texts["caption"][0]) for node in nodes]
+        assert f1([e for events in told for e in events], list(map(event_of, truth))) > 0.7
+        # The product of stored vectors and another scene's text is lower than with its own.
+        own = [scene.scores["alignment"] for scene in scenes]
+        vectors = [np.array(scene.embeddings[0].vector) for scene in scenes]
+        words = Eye().texts([node.texts["caption"][0] for node in nodes])
+        matrix = np.array(vectors) @ words.T
+        assert np.allclose(np.diag(matrix), own, atol=1e-3)
+        others = matrix[~np.eye(len(own), dtype=bool)]
+        assert np.mean(own) >= others.mean() + 0.2
 
 
 def test_shot2story_packs_a_summary_that_rests_on_shots_and_narration(
