@@ -2,9 +2,10 @@
 
     python infra/benchmarks/operators.py diagnostic            # prints the table
     python infra/benchmarks/operators.py diagnostic --write    # puts it on the family's page
+    python infra/benchmarks/operators.py all --write           # all operators, recipes/OPERATORS.md
 
-The page names the operators, in the first column between its two marks; the rest is found. A recipe
-uses an operator as a stage, in its `compose` part, or by the command its head tells to run.
+A family's page names its operators, in the first column between its two marks; the rest is found. A
+recipe uses an operator as a stage, in its `compose` part, or by the command its head tells to run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clipmill.pipeline.recipe.recipe import Recipe, load_recipe
+from clipmill.pipeline.recipe.registry import operators
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- operators -->\n", "<!-- /operators -->"
@@ -49,6 +51,20 @@ def table(family: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def everything() -> str:
+    """The table of all operators over the recipes of all families, in Markdown."""
+    uses: dict[str, list[str]] = {name: [] for name in sorted(operators())}
+    for path in sorted((ROOT / "recipes").glob("*/*.yaml")):
+        recipe = f"{path.parent.name}/{path.stem}"
+        for name in dict.fromkeys(used(load_recipe(recipe))):
+            uses.setdefault(name, []).append(recipe)
+    lines = ["| operator | recipes | tests |", "|---|---|---|"]
+    for name, recipes in sorted(uses.items()):
+        direct = ", ".join(tests(name, "-", []))
+        lines.append(f"| `{name}` | {', '.join(recipes) or '-'} | {direct or '-'} |")
+    return "\n".join(lines) + "\n"
+
+
 def tests(name: str, family: str, recipes: list[str]) -> Iterator[str]:
     """Test files that import an operator, or run a recipe of the family that has it."""
     runs = "|".join(rf'"{family}/{recipe}"' for recipe in recipes or ["-"])
@@ -61,14 +77,15 @@ def tests(name: str, family: str, recipes: list[str]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("family", help="a folder of recipes with a README.md")
+    parser.add_argument("family", help="a folder of recipes with a README.md, or all")
     parser.add_argument("--write", action="store_true", help="put the table on the page")
     asked = parser.parse_args()
-    made = table(asked.family)
+    made = everything() if asked.family == "all" else table(asked.family)
     if not asked.write:
         print(made, end="")
         return
-    page = ROOT / "recipes" / asked.family / "README.md"
+    file = "OPERATORS.md" if asked.family == "all" else f"{asked.family}/README.md"
+    page = ROOT / "recipes" / file
     head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     page.write_text(f"{head}{BEGIN}{made}{END}{rest.partition(END)[2]}", encoding="utf-8")
 
