@@ -41,6 +41,7 @@ class Resources:
     memory_gb: float = 0.0
     timeout_s: float = 1800.0  # wall clock for one part; past it the actor is killed
     parts: int = 1  # parts an actor works on at a time; more than one needs a coroutine
+    most: int | None = None  # actors where the recipe names no number; None is what fits
 
 
 S = TypeVar("S", bound=StageSettings)

@@ -185,6 +185,7 @@ def _combined(resources: list[Resources]) -> Resources:
         memory_gb=max(r.memory_gb for r in resources),
         timeout_s=max(r.timeout_s for r in resources),
         parts=min(r.parts for r in resources),
+        most=min((r.most for r in resources if r.most is not None), default=None),
     )
 
 

@@ -243,6 +243,8 @@ def _least(group: Group) -> int:
 
 
 def _most(group: Group, cluster: dict[str, float]) -> int:
+    if group.resources.most is not None:
+        return group.resources.most
     if group.resources.gpus:
         return max(1, int(cluster.get("GPU", 0.0) / group.resources.gpus))
     return max(1, int(cluster.get("CPU", 1.0) / max(group.resources.cpus, 0.25)))

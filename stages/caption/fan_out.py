@@ -92,6 +92,7 @@ class FanOut(Stage[Settings]):
             gpus=sum(one.gpus for one in each),
             timeout_s=max(one.timeout_s for one in each),
             parts=min(one.parts for one in each),
+            most=min((one.most for one in each if one.most is not None), default=None),
         )
         small = all(view.teacher.model == EMBEDDED for view in settings.views)
         vars(self).update(resources=together)

@@ -39,7 +39,8 @@ class ServerSettings(StageSettings):
     """Environment variable with the key, read on the workers. The key itself stands nowhere else;
     without the variable none is sent."""
     concurrency: int = Field(default=64, ge=1, le=4096)
-    """Requests in flight from one actor. Twice what the server works on at a time keeps it busy."""
+    """Requests in flight; of every actor, where a recipe asks for more than one (`actors`). Twice
+    what the server works on at a time keeps it busy."""
     attempts: int = Field(default=6, ge=1, le=50)
     """How often a request is sent before it is given up."""
     timeout_s: float = Field(default=180.0, gt=0)
@@ -179,10 +180,11 @@ class TeacherSettings(StageSettings):
 
         A teacher with slots of its own is kept busy by many parts at a time: most videos have few
         clips, so a few parts do not fill the slots, and whoever waits for a part's slowest reply
-        leaves the others' slots empty. Parts that wait cost a thread and their frames.
+        leaves the others' slots empty. Parts that wait cost a thread and their frames. A server has
+        one actor, for the load on it is what the recipe says and not what the cluster has room for.
         """
         if self.backend == "openai":
-            return replace(own, cpus=min(own.cpus, 1.0), parts=self.server.concurrency)
+            return replace(own, cpus=min(own.cpus, 1.0), parts=self.server.concurrency, most=1)
         if self.backend == "vllm":
             gpus = own.gpus or float(self.vllm.tensor_parallel)
             return replace(own, gpus=gpus, parts=min(self.vllm.concurrency, 64))

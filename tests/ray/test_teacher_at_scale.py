@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from clipmill.pipeline.engine.ledger import Ledger
 from clipmill.pipeline.engine.parcel import Parcel
-from clipmill.pipeline.engine.ray_engine import RayEngine
+from clipmill.pipeline.engine.ray_engine import RayEngine, placements
 from clipmill.pipeline.engine.reply_cache import StoredReplies
 from clipmill.pipeline.engine.spending import Budget, Spending
 from clipmill.pipeline.engine.worker import Job
@@ -68,6 +69,19 @@ def test_parts_of_one_clip_fill_the_slots_and_each_caption_is_on_its_clip(
     for frame, caption in captions.items():  # the frame of a clip is its name, see `Look`
         told = hashlib.sha256(frame + prompt.encode()).hexdigest()[:16]
         assert caption == f"seen {told}"
+
+
+def test_the_load_on_a_server_is_what_the_recipe_says_however_large_the_cluster() -> None:
+    plan = plan_for("http://gpu7:8000/v1", 4)
+    (pool,) = [o["compute"] for o in placements(plan, {"CPU": 64}) if "max_concurrency" in o]
+    assert (pool.min_size, pool.max_size) == (1, 1)
+    groups = [
+        replace(group, actors=(2, 4)) if "captionclip" in group.name else group
+        for group in plan.groups
+    ]
+    asked_for = placements(replace(plan, groups=tuple(groups)), {"CPU": 64})
+    (pool,) = [o["compute"] for o in asked_for if "max_concurrency" in o]
+    assert (pool.min_size, pool.max_size) == (2, 4)
 
 
 def test_a_budget_is_one_for_all_actors_and_the_next_run_pays_for_nothing_twice(
