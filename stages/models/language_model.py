@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, field_validator
 
 from clipmill.schemas.errors import MissingExtra, ModelError
+from clipmill.stages.models.embedded import EMBEDDED, resolved
 from clipmill.stages.models.identity import ModelIdentity, anchored, identify, local_folder
 from clipmill.stages.models.torchvision_shim import prepare
 from clipmill.stages.stage import StageSettings
@@ -37,7 +38,8 @@ class LanguageModelSettings(StageSettings):
     """A causal language model and how it is run."""
 
     model: str = "Qwen/Qwen2-1.5B-Instruct"
-    """Name on the hub, or a local folder."""
+    """Name on the hub, a local folder, or `embedded`, which knows sentences about the rendered
+    world and ranks them before noise and behind loops."""
     revision: str = "main"
     """Branch, tag or commit of a hub model; without meaning for a folder."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -50,11 +52,11 @@ class LanguageModelSettings(StageSettings):
     @field_validator("model")
     @classmethod
     def _means_the_same_on_every_worker(cls, model: str) -> str:
-        return anchored(model)
+        return model if model == EMBEDDED else anchored(model)
 
     def identity(self) -> dict[str, Any]:
         """What a loss depends on: not the place of a folder nor the device."""
-        name, revision = identify(self.model, self.revision)
+        name, revision = identify(resolved(self.model, "teacher"), self.revision)
         return {
             "model": name,
             "revision": revision,
@@ -76,14 +78,20 @@ class TransformersLanguageModel:
 
     def __init__(self, settings: LanguageModelSettings) -> None:
         self.settings = settings
-        self.identity = identify(settings.model, settings.revision)
+        self.identity = identify(resolved(settings.model, "teacher"), settings.revision)
 
     def setup(self) -> None:
         """Load the weights. Raises MissingExtra or ModelError where something is not there."""
         try:
             prepare()
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers import (
+                MODEL_FOR_CAUSAL_LM_MAPPING,
+                AutoConfig,
+                AutoModelForCausalLM,
+                AutoModelForImageTextToText,
+                AutoTokenizer,
+            )
         except ImportError as missing:
             raise MissingExtra(
                 f"the package {missing.name!r} is not installed",
@@ -94,13 +102,16 @@ class TransformersLanguageModel:
         if settings.device == "auto":
             self._device = "cuda" if torch.cuda.is_available() else "cpu"
         source: dict[str, Any] = {"trust_remote_code": False}
-        if local_folder(settings.model) is None:
+        name = resolved(settings.model, "teacher")
+        if local_folder(name) is None:
             source["revision"] = settings.revision
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(settings.model, **source)
-            model = AutoModelForCausalLM.from_pretrained(
-                settings.model, dtype=settings.dtype, **source
-            )
+            self._tokenizer = AutoTokenizer.from_pretrained(name, **source)
+            config = AutoConfig.from_pretrained(name, **source)
+            # A model that also sees is one of text where it is shown no picture.
+            reads = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+            kind = AutoModelForCausalLM if reads else AutoModelForImageTextToText
+            model = kind.from_pretrained(name, dtype=settings.dtype, **source)
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"language model {settings.model!r} cannot be loaded: {error}"[:300],

@@ -32,6 +32,7 @@ from clipmill.stages.compose.speech import say
 from clipmill.stages.compose.world import COLOURS, SHAPES
 from clipmill.stages.ground import ground_text, verify_span
 from clipmill.stages.models import teacher_stage
+from clipmill.stages.models.language_model import open_language_model
 from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.models.teacher_settings import TeacherSettings
 from clipmill.stages.score import score_text
@@ -79,7 +80,11 @@ def _edge(monkeypatch: pytest.MonkeyPatch) -> None:
         "setup",
         lambda stage: vars(stage).update(encoder=Eye("colour", "shape")),
     )
-    monkeypatch.setattr(score_text, "open_language_model", lambda _: Flat())
+    monkeypatch.setattr(
+        score_text,
+        "open_language_model",
+        lambda named: open_language_model(named) if named.model == "embedded" else Flat(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +188,12 @@ def stamp(seconds: float) -> str:
     return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
 
 
-EMBEDDED = "stages.classify.encoder.model=embedded"
+# A profile of the recipe with the models that ship, whose losses have a band of their own.
+EMBEDDED = (
+    "stages.classify.encoder.model=embedded",
+    "stages.score_text.language_model.model=embedded",
+    "profiles.live.text_loss={max: 8}",
+)
 # The encoder that ships knows no faces, nor what else the recipe's sentences speak of.
 NO_FACES = (
     "stages.classify.classes.talking_head=[a person talking]",
@@ -204,7 +214,7 @@ def test_livecc_drops_the_films_of_one_class_and_keeps_the_others(tmp_path: Path
     assert 1 <= len(red) <= 4
     clips = packed(
         "speech/livecc", tmp_path / "v", tmp_path / "out",
-        "stages.split_transcript.min_s=1", "profiles.live.text_rate={max: 9}", EMBEDDED,
+        "stages.split_transcript.min_s=1", "profiles.live.text_rate={max: 9}", *EMBEDDED,
         f"stages.classify.classes.talking_head={of['red']}",
         f"stages.classify.classes.other={[t for c in COLOURS if c != 'red' for t in of[c]]}",
         states=frozenset({"packed", "dropped"}),
@@ -217,7 +227,7 @@ def test_livecc_packs_documents_of_words_and_frames(
     videos: list[RenderedVideo], tmp_path: Path
 ) -> None:
     shorter = "stages.split_transcript.min_s=5"
-    clips = packed("speech/livecc", videos[0].path.parent, tmp_path, shorter, EMBEDDED, *NO_FACES)
+    clips = packed("speech/livecc", videos[0].path.parent, tmp_path, shorter, *EMBEDDED, *NO_FACES)
     words = [
         word for clip in clips for slot in json.loads(clip["said"])["content"]
         for *_, word in slot["words"] or []

@@ -1,4 +1,4 @@
-"""The five arms of narration turned to captions, each an item list with errors and hits.
+"""The five arms of narration turned to captions, each an item list with errors and ranks.
 
 raw speech <= captions at speech times <= captions at the reader's times <= re-timed <= filtered.
 The evaluator looks at other slots than the scorer, and its gallery is the same for every arm.
@@ -43,6 +43,7 @@ from clipmill.stages.models.contract import Reply
 from clipmill.stages.models.encoder import EncoderSettings
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Request
+from clipmill.stages.models.teacher_settings import TeacherSettings
 from clipmill.stages.split.split_uniform import Settings as Windows
 from clipmill.stages.split.split_uniform import SplitUniform
 
@@ -94,9 +95,14 @@ def annotate(
     monkeypatch: pytest.MonkeyPatch,
     engine: str = "subtitles",
     encoder: str = "",
+    teacher: str = "",
 ) -> Part:
-    """The whole chain on one video, stage after stage; without an encoder an eye at the edge."""
-    monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Reader())
+    """The whole chain on one video, stage after stage.
+
+    Without an encoder an eye stands at the edge, without a teacher a reader.
+    """
+    if not teacher:
+        monkeypatch.setattr(teacher_stage, "open_teacher", lambda _: Reader())
     if not encoder:
         monkeypatch.setattr(
             ground_text.GroundText,
@@ -109,7 +115,7 @@ def annotate(
         Transcribe(Speech(engine=engine)),  # type: ignore[arg-type]
         RestoreSentences(Sentences(pause_s=0.3)),
         SplitUniform(Windows(window_s=8.0)),
-        WriteEvents(Events(seconds=3.0)),
+        WriteEvents(Events(seconds=3.0, teacher=TeacherSettings(model=teacher or "embedded"))),
         CheckTimeline(Timeline(into="timeline")),
         SampleFrames(Frames(layer="windows", policy="fps", fps=2, count=16, max_side=128)),
         GroundText(
@@ -119,6 +125,7 @@ def annotate(
         stage.setup()
         done = stage.process(part)
         part = done if isinstance(done, Part) else asyncio.run(done)
+        stage.close()
     return part
 
 
@@ -176,22 +183,23 @@ def keep(segments: Sequence[Segment], least: float) -> set[str]:
 
 
 def start_errors(items: Sequence[Item], videos: Sequence[RenderedVideo]) -> np.ndarray:
-    """Seconds between an item's start and that of the scene it is about."""
+    """Seconds between an item's start and its scene's, nan for what is about no scene."""
     return np.array(
         [
-            abs(own.start - videos[own.video].truth.scenes[own.scene].start_s)
+            np.nan
+            if own.scene is None
+            else abs(own.start - videos[own.video].truth.scenes[own.scene].start_s)
             for own in items
-            if own.scene is not None
         ]
     )
 
 
-def hits(
+def ranks(
     made: dict[str, list[Item]], videos: Sequence[RenderedVideo], parts: Sequence[Part]
 ) -> dict[str, np.ndarray]:
-    """Per arm and item: whether the text finds its own clip before the clips of other videos.
+    """Per arm and item: how many clips of other videos its text finds before its own clip.
 
-    The gallery is every scene of the other videos; a tie is no hit.
+    The gallery is every scene of the other videos; a tie counts against the text.
     """
     judge = Eye("colour", "shape")
     lines = [watched(part, "windows", judge) for part in parts]
@@ -211,9 +219,10 @@ def hits(
         texts = judge.texts([own.text for own in items])
         found[arm] = np.array(
             [
-                float(
-                    text @ clip(own.video, own.start, own.end)
-                    > max(text @ other for video, other in gallery if video != own.video)
+                sum(
+                    text @ other >= text @ clip(own.video, own.start, own.end)
+                    for video, other in gallery
+                    if video != own.video
                 )
                 for own, text in zip(items, texts, strict=True)
             ]
@@ -222,10 +231,41 @@ def hits(
 
 
 def interval(
-    values: Callable[[np.ndarray], float], videos: int, rounds: int = 1000
+    value: Callable[[np.ndarray], float], videos: int, rounds: int = 1000
 ) -> tuple[float, float]:
     """95 % bootstrap interval over videos of a figure computed from drawn video numbers."""
     rng = np.random.default_rng(0)
-    drawn = [values(rng.integers(0, videos, videos)) for _ in range(rounds)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    drawn = [value(rng.integers(0, videos, videos)) for _ in range(rounds)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One arm: its items by video, and how well each is placed and finds its clip."""
+
+    owners: np.ndarray  # video of each item
+    away: np.ndarray  # seconds between starts, nan for what is not seen
+    rank: np.ndarray
+
+    def start_error(self, drawn: np.ndarray | None = None) -> float:
+        return float(np.nanmean(self.away[self._of(drawn)]))
+
+    def recall(self, most: int, drawn: np.ndarray | None = None) -> float:
+        return float(np.mean(self.rank[self._of(drawn)] < most))
+
+    def _of(self, drawn: np.ndarray | None) -> np.ndarray:
+        if drawn is None:
+            return np.arange(len(self.owners))
+        return np.concatenate([np.flatnonzero(self.owners == number) for number in drawn])
+
+
+def scored(
+    made: dict[str, list[Item]], videos: Sequence[RenderedVideo], parts: Sequence[Part]
+) -> dict[str, Scored]:
+    """Start errors and retrieval ranks of every arm."""
+    found = ranks(made, videos, parts)
+    return {
+        arm: Scored(np.array([own.video for own in items]), start_errors(items, videos), found[arm])
+        for arm, items in made.items()
+    }
