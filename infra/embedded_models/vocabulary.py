@@ -39,12 +39,14 @@ TEMPLATE = (
     "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# Constrained decoding writes what a schema leaves no choice about as the tokens of just that text,
+# so a piece that begins there ends where the choice does: before the first item of a list.
 ANSWERS = (
     '{"caption":"', '"}', '."}', '{"object":{"seen":"', '","said":"', '","fits":"',
     '"},"colour":{"seen":"', '"},"motion":{"seen":"', '"},"background":{"seen":"', '"},"match":"',
     '","', '{"questions":[{"question":"', '?","answer":"', '"},{"question":"', '"}]}',
-    '{"events":[{"time":', ',"text":"', '"},{"time":', '\\"', ". ", ", ", '"\n"', "user\n",
-    "assistant\n", "\n</data ", "<data ", '>\n"', '."\n"', '{"events":[]}', ': ',
+    '{"events":[', '{"time":', ',"text":"', '"},{"time":', '\\"', ". ", ", ", '"\n"', "user\n",
+    "assistant\n", "\n</data ", "<data ", '>\n"', '."\n"',  "]}", ': ',
 )  # fmt: skip
 _QUESTIONS = "What colour is the object do does it behind where is happens in front of background"
 

@@ -15,7 +15,8 @@ import pytest
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Frame, Part, Segment, Video
-from clipmill.stages.caption.caption_clip import CaptionClip
+from clipmill.stages.caption.caption_clip import CaptionClip, caption_schema
+from clipmill.stages.compose.altered import altered
 from clipmill.stages.models.embedded import embedded_folder
 from clipmill.stages.models.teacher import TeacherSettings
 
@@ -36,6 +37,35 @@ def test_the_teacher_is_safetensors_of_at_most_12_megabytes_and_known_by_content
     assert settings.model == "embedded"  # no path of this machine in a recipe
     assert settings.model_identity().name == "clipmill-world-vl"
     assert len(settings.identity()["revision"]) == 32
+
+
+def test_replies_as_taught_can_be_written_under_their_schemas_token_by_token(
+    evaluate: Any,
+) -> None:
+    import tasks  # type: ignore[import-not-found]
+    import torch
+    from transformers import AutoTokenizer
+
+    from clipmill.stages.models.constrained import Grammars
+
+    words = AutoTokenizer.from_pretrained(embedded_folder("teacher"))
+    grammars = Grammars(words, len(words), words.eos_token_id)
+    rng = np.random.default_rng(4)
+    for clip in evaluate.held_out_clips(5, seed=2):
+        scene, other = clip.scene, altered(clip.scene, "motion", rng)
+        for turn, schema in (
+            (tasks.caption_turn("dense", scene, clip.times), caption_schema(1200)),
+            (tasks.judge_turn(scene, clip.times, other, "-"), tasks.JUDGE_SCHEMA),
+            (tasks.qa_turn(scene, "-"), tasks.QA_SCHEMA),
+            (tasks.narration_turn([scene, other], rng), tasks.EVENTS_SCHEMA),
+            (tasks.narration_turn([], rng), tasks.EVENTS_SCHEMA),
+        ):
+            reply = [*words(turn.reply)["input_ids"], words.eos_token_id]
+            write = grammars.processor([schema])
+            for place, token in enumerate(reply):
+                before = torch.tensor([[0, *reply[:place]]])
+                allowed = write(before, torch.zeros(1, len(words)))
+                assert torch.isfinite(allowed[0, token]), (turn.reply, words.decode([token]))
 
 
 def test_caption_clip_names_object_colour_motion_and_background(evaluate: Any) -> None:
@@ -68,6 +98,26 @@ def test_captions_come_from_the_pixels(evaluate: Any, exam: Any) -> None:
 
 def test_questions_about_a_caption_are_right_to_the_letter(evaluate: Any, exam: Any) -> None:
     assert exam.questioned(evaluate.held_out_clips(30, seed=2)) >= 0.9
+
+
+@pytest.mark.parametrize("slot", ["object", "motion"])
+def test_captions_with_one_wrong_slot_are_told_from_right_ones(
+    evaluate: Any, exam: Any, slot: str
+) -> None:
+    assert exam.judged(evaluate.held_out_clips(20, seed=2), slot) >= 0.8
+
+
+def test_a_verdict_follows_from_the_pixels(evaluate: Any, exam: Any) -> None:
+    clips = evaluate.held_out_clips(12, seed=2)
+    rng = np.random.default_rng(3)
+    assert exam.judged(clips, "motion", scramble=rng) <= 0.7  # chance is one half
+
+
+def test_narration_becomes_captions_at_the_seconds_at_which_they_are_said(
+    evaluate: Any, exam: Any
+) -> None:
+    found = exam.narrated(evaluate.held_out_clips(24, seed=2), most=4)
+    assert found["seconds"] >= 0.85 and found["to the letter"] >= 0.8
 
 
 def _part(clips: list[Any]) -> Part:
