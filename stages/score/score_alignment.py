@@ -33,6 +33,9 @@ class Settings(EncodeSettings):
     """Name of the score, a cosine between -1 and 1."""
     embedding: str | None = None
     """Score against this stored embedding; none encodes frames."""
+    rivals: tuple[str, ...] = ()
+    """Roles of texts that ought to fit less, e.g. of `perturb_text`: score NAME_margin is how far
+    the best of them lies behind, below zero where one of them fits better."""
     pooling: Literal["mean", "max"] = "mean"
     """Of frames: the text against the mean frame, or the best of its frames' scores."""
     frames: int = Field(default=8, ge=1)
@@ -53,7 +56,12 @@ class ScoreAlignment(EncoderStage[Settings]):
 
     def reads(self) -> frozenset[str]:
         stored = self.settings.embedding
-        return super().reads() | {f"embeddings:{stored}" if stored else "frames"}
+        rivals = {f"texts:{role}" for role in self.settings.rivals}
+        return super().reads() | {f"embeddings:{stored}" if stored else "frames"} | rivals
+
+    def adds(self) -> frozenset[str]:
+        margin = {f"scores:{self.settings.name}_margin"} if self.settings.rivals else set()
+        return super().adds() | margin
 
     def process(self, part: Part) -> Part:
         scored = [
@@ -66,7 +74,24 @@ class ScoreAlignment(EncoderStage[Settings]):
         for (segment, _), word, rows in zip(scored, words, pictures, strict=True):
             if len(rows):  # nothing to compare with: not computed, which is not a zero
                 segment.scores[self.settings.name] = float(np.max(rows @ word))
+        if self.settings.rivals:
+            self._margins([segment for segment, _ in scored], pictures)
         return part
+
+    def _margins(self, segments: list[Segment], pictures: list[Vectors]) -> None:
+        """How far each segment's text lies before the best of its rivals; none without both."""
+        rivals = [
+            [text.text for role in self.settings.rivals for text in segment.texts_of(role)[-1:]]
+            for segment in segments
+        ]
+        words = self.encoder.texts([text for texts in rivals for text in texts])
+        start, name = 0, self.settings.name
+        for segment, texts, rows in zip(segments, rivals, pictures, strict=True):
+            own = words[start : start + len(texts)]
+            start += len(texts)
+            if len(rows) and len(own):
+                best = float(np.max(rows @ own.T))
+                segment.scores[f"{name}_margin"] = segment.scores[name] - best
 
     def _pictures(self, part: Part, segments: list[Segment]) -> list[Vectors]:
         """Per segment the vectors [k, d] whose best match counts; k is 0 or 1 unless `max`."""
