@@ -92,9 +92,11 @@ def http(scale: float, count: int) -> None:
             command = [sys.executable, __file__, "one", "--url", url, "--videos", str(count)]
             command += ["--clips", str(clips), "--contender", name]
             overlap = {OVERLAP: str(given["overlap"])} if "overlap" in given else {}
-            log = subprocess.DEVNULL
-            subprocess.run(command, env={**os.environ, **overlap}, stderr=log, check=True)
-            report(name, figures(url))
+            told = subprocess.run(command, env={**os.environ, **overlap}, stderr=subprocess.PIPE)
+            if told.returncode:
+                print(f"{name}: {told.stderr.decode().splitlines()[-1]}")
+            else:
+                report(name, figures(url))
 
 
 def faults() -> None:
