@@ -58,11 +58,13 @@ def lessons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, l
     return found
 
 
-def books(lessons: dict[str, tuple[Path, list[Shown]]], out: Path) -> list[Book]:
+def books(
+    lessons: dict[str, tuple[Path, list[Shown]]], out: Path, max_side: int = 192
+) -> list[Book]:
     source = next(iter(lessons.values()))[0].parent
+    sets = ["stages.transcribe.engine=subtitles", f"stages.sample_frames.max_side={max_side}"]
     run(
-        load_recipe("interleaved/textbook", ["stages.transcribe.engine=subtitles"]),
-        str(source), str(out), engine="inline",
+        load_recipe("interleaved/textbook", sets), str(source), str(out), engine="inline",
     )  # fmt: skip
     store = Store.open(str(out))
     assert verify(store).ok
@@ -166,7 +168,7 @@ def test_what_is_written_on_a_slide_stands_behind_its_picture(
     single: dict[str, tuple[Path, list[Shown]]], tmp_path: Path
 ) -> None:
     pytest.importorskip("rapidocr", reason="the [ocr] extra is not installed")
-    [book] = books(single, tmp_path / "out")
+    [book] = books(single, tmp_path / "out", max_side=768)
     accept([book], single)
     document = book.document
     wrong = letters = 0
