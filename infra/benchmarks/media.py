@@ -8,10 +8,11 @@ it sees a film does not count, since a worker starts once for many films: ours i
 steps, PySceneDetect's start is measured apart and taken off. The likeness of clips to their source
 is SSIM of luma on every 20th frame.
 
-Steps are printed for our side; `--clips-only` leaves out the frames, which PySceneDetect does not
-take. Shots and frames are measured in two ways: one after the other, with exactly eight frames of
-every shot, and in one pass that keeps two pictures a second, of which a shot then has at most
-eight; the rows that end in `, kept` are the same films with the second way in place of the first.
+Steps are printed for our side; those that do not depend on the mode are measured with each mode,
+and the least counts. `--clips-only` leaves out the frames, which PySceneDetect does not take,
+`--frames-only` leaves out clips and PySceneDetect. Shots and frames are measured in two ways: one
+after the other, with exactly eight frames of every shot, and in one pass that keeps two pictures a
+second, of which a shot then has at most eight; those rows end in `, kept`.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict
         timed("kept", lambda: in_one_pass(film, facts, out / "kept.strip"))
     spans = {f"{number:03d}": shot for number, shot in enumerate(shots)}
     encoding = Encoding(mode=mode, crf=options.crf, preset=options.preset)
-    made = timed("clips", lambda: cut(film, facts, spans, out, encoding))
+    made: dict[str, str] = {}
+    if not options.frames_only:
+        made = timed("clips", lambda: cut(film, facts, spans, out, encoding))
     return {
         "seconds": seconds,
         "spans": {key: [span.start, span.end] for key, span in spans.items()},
@@ -132,6 +135,7 @@ def in_child(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> 
     command = [sys.executable, __file__, str(film), "--worker", mode]
     command += ["--out", str(out), "--crf", str(options.crf), "--preset", options.preset]
     command += ["--clips-only"] if options.clips_only else []
+    command += ["--frames-only"] if options.frames_only else []
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(said)
 
@@ -182,7 +186,6 @@ def report(films: list[Path], options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         start_up = yardstick(None, folder, options.crf, options.preset)
-        print(f"start-up, taken off PySceneDetect: {start_up:.2f} CPU-s")
         totals: dict[str, float] = {}
         for film in films:
             compare(film, folder / film.stem, start_up, totals, options)
@@ -201,22 +204,20 @@ def compare(
     length = facts.duration_s
     peer = folder / "peer"
     peer.mkdir(parents=True)
-    row = {"decode floor": floor(film)}
-    row["PySceneDetect"] = yardstick(film, peer, options.crf, options.preset) - start_up
+    row = {"decode floor": min(floor(film) for _ in MODES)}
+    if not options.frames_only:
+        row["PySceneDetect"] = yardstick(film, peer, options.crf, options.preset) - start_up
     print(f"\n{film.name}: {length:.1f} s, {facts.picture.width}x{facts.picture.height}")
+    spent_on: dict[str, dict[str, float]] = {}
     for mode in MODES:
         out = folder / mode
         out.mkdir()
         told = in_child(film, mode, out, options)
-        seconds = told["seconds"]
-        one_pass = seconds.get("kept", 0.0)
-        row[mode] = sum(seconds.values()) - one_pass
-        if one_pass:
-            row[f"{mode}, kept"] = row[mode] - seconds["split"] - seconds["frames"] + one_pass
+        spent_on[mode] = told["seconds"]
         steps = ", ".join(f"{name} {value / length:.4f}" for name, value in told["seconds"].items())
         same = sum(made == mode for made in told["modes"].values())
         print(f"  {mode:7} {same} of {len(told['modes'])} clips that way; {steps}", flush=True)
-        if mode == "encode":
+        if mode == "encode" and not options.frames_only:
             clips = [
                 (ticks.index(span[0]), out / f"{key}.mp4") for key, span in told["spans"].items()
             ]
@@ -225,13 +226,27 @@ def compare(
                 f"  SSIM: ours {likeness(film, clips):.4f}, PySceneDetect's "
                 f"{likeness(film, theirs):.4f}"
             )
+    row |= sums(spent_on)
     for name, value in row.items():
         totals[name] = totals.get(name, 0.0) + value
-        print(
-            f"  {name:14} {value / length:.4f} CPU-s/s, {value / row['decode floor']:.2f} of the "
-            f"floor, {value / row['PySceneDetect']:.2f} of PySceneDetect"
-        )
+        print(f"  {name:22} {value / length:.4f} CPU-s/s{beside(value, row)}")
     totals["seconds"] = totals.get("seconds", 0.0) + length
+
+
+def sums(spent_on: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Seconds of each mode in both ways; of a step that all modes share the least counts."""
+    least = {
+        step: min(seconds[step] for seconds in spent_on.values())
+        for step in next(iter(spent_on.values()))
+    }
+    passes = {"": least["split"] + least.get("frames", 0.0)}
+    if "kept" in least:
+        passes[", kept"] = least["kept"]
+    found = {f"shots and frames{way}": seconds for way, seconds in passes.items()}
+    for mode, seconds in spent_on.items():
+        for way, both in passes.items() if "clips" in seconds else ():
+            found[f"{mode}{way}"] = least["probe"] + both + seconds["clips"]
+    return found
 
 
 def chart(totals: dict[str, float]) -> None:
@@ -240,10 +255,13 @@ def chart(totals: dict[str, float]) -> None:
     print("\nall films")
     for name, value in totals.items():
         bar = "#" * max(1, round(40 * value / most))
-        print(
-            f"{name:14} {value / length:.4f} {value / totals['decode floor']:6.2f} of the floor "
-            f"{value / totals['PySceneDetect']:5.2f} of PySceneDetect {bar}"
-        )
+        print(f"{name:22} {value / length:.4f}{beside(value, totals)} {bar}")
+
+
+def beside(value: float, row: dict[str, float]) -> str:
+    """A figure as multiples of the yardsticks."""
+    there = [name for name in ("decode floor", "PySceneDetect") if name in row]
+    return "".join(f", {value / row[name]:5.2f} of {name}" for name in there)
 
 
 def main() -> None:
@@ -252,6 +270,7 @@ def main() -> None:
     parser.add_argument("--crf", type=int, default=23)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--clips-only", action="store_true")
+    parser.add_argument("--frames-only", action="store_true")
     parser.add_argument("--worker", choices=MODES, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
