@@ -1,10 +1,12 @@
 """Whether a clip is what its span holds, judged by reading it back.
 
-No clip is trusted, not even one whose encoder reported success. Every clip is opened again, its
-frames are counted and timed, and pictures of it are compared with pictures that our own decoding
-took from the source. First, middle and last are enough to notice a wrong span, a lost or doubled
-frame, a wrong turn or a broken encoder; packets that were copied are compared byte by byte instead,
-which is stronger and costs nothing.
+No clip is trusted, not even one whose encoder reported success. Every clip is opened again; all of
+its frames are counted and timed, its sound must be as long as its picture, and pictures of it are
+compared with pictures that our own decoding took from the source. For a source whose packets tell
+the truth that is the first one: a wrong span, a wrong turn or a wrong decoder shows there, a lost,
+doubled or shifted frame in the times. Of damaged sources and of those without an index, and where
+the rate changes, all of span and clip are decoded, and first, middle and last compared. Packets
+that were copied are compared byte by byte, which is stronger and costs nothing.
 """
 
 from __future__ import annotations
