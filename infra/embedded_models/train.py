@@ -45,7 +45,11 @@ STAGES = (
     ("both", 1200, 1e-3, False, Mix(0.8, 0.15)),
     ("sharp", 800, 6e-4, False, Mix(2.0, 0.8)),
 )
-LAST = ("together", 600, 8e-4, False, Mix(1.0, 0.1, readings=16))
+# The same on all clips, the crowded ones too, after the stage that reads text alone.
+LAST = (
+    ("together", 730, 8e-4, False, Mix(1.0, 0.1, readings=20)),
+    ("finish", 300, 5e-4, False, Mix(1.0, 0.1, readings=20)),
+)
 TEACHER, ENCODER = "clipmill-world-vl", "clipmill-world-clip"
 
 log = logging.getLogger(__name__)
@@ -80,17 +84,17 @@ def make_encoder(data: Data, work: Path, folder: Path) -> None:
 
 
 def make_teacher(data: Data, every: Data, work: Path, folder: Path) -> None:
-    """`every` holds the crowded clips too, which only the last stage is shown."""
+    """`every` holds the crowded clips too, which only the last stages are shown."""
     trainee, packer = new_trainee(SEED)
     some = data.all[0].frames[:100]
     start_from_components(trainee, some.reshape(-1, *some.shape[2:]))
     train_eyes(trainee, data, 2e-3, EYES_STEPS, SEED, work)
     for seed, (name, steps, rate, frozen, mix) in enumerate(STAGES, SEED + 1):
         train_all(trainee, packer, data, name, rate, steps, seed, mix, work, frozen=frozen)
-    seed = SEED + 1 + len(STAGES)
-    train_reading(trainee, packer, data, 1.5e-3, READING_STEPS, seed, work)
-    name, steps, rate, frozen, mix = LAST
-    train_all(trainee, packer, every, name, rate, steps, seed + 1, mix, work, frozen=frozen)
+    reading = SEED + 1 + len(STAGES)
+    train_reading(trainee, packer, data, 1.5e-3, READING_STEPS, reading, work)
+    for seed, (name, steps, rate, frozen, mix) in enumerate(LAST, reading + 1):
+        train_all(trainee, packer, every, name, rate, steps, seed, mix, work, frozen=frozen)
     save(trainee.model, tokenizer(), folder)
     _write(folder, evaluate.examine_teacher(str(folder), TESTED))
 
