@@ -297,7 +297,11 @@ def _resolved_entry(entry: StageEntry, document: Document, index: int) -> dict[s
         entry.operator: _resolved_settings(entry.stage.settings, document, keys),
         "name": entry.name,
         "when": entry.when_name,
-        "resources": asdict(entry.resources),
+        "resources": {
+            name: value
+            for name, value in asdict(entry.resources).items()
+            if name in ResourceSettings.model_fields  # the rest is the stage's own to say
+        },
         "actors": list(entry.actors) if entry.actors else None,
         "commit": entry.commit,
         "env": entry.env,
