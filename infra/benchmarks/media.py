@@ -216,7 +216,8 @@ def compare(
         spent_on[mode] = told["seconds"]
         steps = ", ".join(f"{name} {value / length:.4f}" for name, value in told["seconds"].items())
         same = sum(made == mode for made in told["modes"].values())
-        print(f"  {mode:7} {same} of {len(told['modes'])} clips that way; {steps}", flush=True)
+        clips_made = f"{same} of {len(told['modes'])} clips that way; " if told["modes"] else ""
+        print(f"  {mode:7} {clips_made}{steps}", flush=True)
         if mode == "encode" and not options.frames_only:
             clips = [
                 (ticks.index(span[0]), out / f"{key}.mp4") for key, span in told["spans"].items()
