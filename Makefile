@@ -67,7 +67,7 @@ format: .venv/.test
 	@touch $@
 
 .venv/.test: .venv/.uv pyproject.toml
-	$(INSTALL) -e '.[speech,ocr,models,learned,test]'
+	$(INSTALL) -e '.[speech,ocr,faces,models,learned,test]'
 	@touch $@ .venv/.demo
 
 clean:

@@ -236,6 +236,26 @@ def test_livecc_packs_documents_of_words_and_frames(
     assert len(words) >= 0.5 * len(told) and set(words) <= set(told)
 
 
+def test_livecc_without_weights_drops_speakers_and_keeps_what_they_speak_of(
+    real_media: Path, tmp_path: Path
+) -> None:
+    """Two people filmed while they speak, and a film that a voice describes."""
+    pytest.importorskip("skimage", reason="the [faces] extra is not installed")
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("grid_swwp2s.mpg", "grid_bbaf2n.mpg", "w3c_rabbit_voiceover.mp4"):
+        path = source / name
+        path.write_bytes((real_media / "videos" / name).read_bytes())
+        path.with_suffix(".vtt").write_text(
+            "WEBVTT\n\n00:00.200 --> 00:02.800\nplease put the white one on the green one now\n"
+        )
+    clips = packed(
+        "speech/livecc_frontal", source, tmp_path / "out", "stages.split_transcript.min_s=1",
+        states=frozenset({"packed", "dropped"}),
+    )  # fmt: skip
+    assert {clip["video"]["id"] for clip in clips} == {"w3c_rabbit_voiceover.mp4"}
+
+
 def test_livecc_sft_puts_a_request_in_front(short: RenderedVideo, tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
@@ -347,5 +367,5 @@ def test_the_page_says_which_recipe_uses_which_operator() -> None:
         return [(row[1].strip(), row[3].strip()) for row in rows]
 
     written = uses(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert len(written) == 13 and written == uses(made)
+    assert len(written) == 14 and written == uses(made)
     assert all(row.split("|")[2].strip() for row in made.splitlines()), "an operator without a test"
