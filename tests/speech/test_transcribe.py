@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
+import numpy as np
 import pysubs2
 import pytest
 from conftest import errors, words_of
@@ -15,6 +18,7 @@ from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.errors import OverLimit, RecipeError, Unreadable
 from clipmill.schemas.records import Part, Transcript, Video
 from clipmill.stages.asr_text.transcribe import Settings, Transcribe
+from clipmill.stages.compose.speech import say
 from clipmill.stages.media.probe import probe
 
 pytest.importorskip("pocketsphinx", reason="the [speech] extra is not installed")
@@ -69,6 +73,50 @@ def test_a_recogniser_hears_each_track_if_asked_to(real_media: Path, truth: dict
 )
 def test_a_video_without_speech_has_no_transcript_and_no_error(name: str, real_media: Path) -> None:
     assert transcripts(real_media / name) == []
+
+
+FORMS = {
+    "telephone": ["-ar", "8000", "-c:a", "pcm_s16le"],
+    "voice in the centre of six channels": ["-af", "pan=5.1|FC=c0", "-ar", "48000", "-c:a", "aac"],
+    "clipped": ["-af", "volume=14dB:precision=fixed", "-c:a", "pcm_s16le"],
+    "very quiet": ["-af", "volume=-30dB", "-c:a", "pcm_s16le"],
+}
+
+
+@pytest.fixture(scope="module")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody says what SAID is, as raw sound with half a second of silence around it."""
+    path = tmp_path_factory.mktemp("voice") / "voice.raw"
+    quiet = np.zeros(8000, np.int16)
+    np.concatenate([quiet, say(SAID).pcm, quiet]).astype("<i2").tofile(path)
+    return path
+
+
+SAID = ["the red circle", "moves to the left", "over the grass"]
+
+
+def film(voice: Path, form: list[str], folder: Path) -> Path:
+    path = folder / "film.mkv"
+    picture = ["-f", "lavfi", "-i", "color=size=32x32:rate=5:duration=4"]
+    sound = ["-f", "s16le", "-ar", "16000", "-ac", "1", "-i", str(voice)]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
+    subprocess.run([*program, *picture, *sound, "-c:v", "libx264", *form, str(path)], check=True)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sound_of_any_form_is_heard(form: str, voice: Path, tmp_path: Path) -> None:
+    [found] = transcripts(film(voice, FORMS[form], tmp_path), engine="pocketsphinx")
+    wanted = words_of(" ".join(SAID))
+    # Cut off at a fifth of its height a voice loses words, but it is a voice all the same.
+    most = len(wanted) // 2 if form == "clipped" else 2
+    assert errors(wanted, words_of(said(found))) <= most, said(found)
+    assert abs(found.utterances[0].start - 500) <= 300
+
+
+def test_a_track_without_any_sound_in_it_has_no_transcript(voice: Path, tmp_path: Path) -> None:
+    nothing = ["-af", "atrim=end=0", "-c:a", "pcm_s16le"]
+    assert transcripts(film(voice, nothing, tmp_path), engine="pocketsphinx") == []
 
 
 def test_a_track_that_is_not_there_gives_no_transcript(real_media: Path) -> None:
