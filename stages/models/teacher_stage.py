@@ -27,7 +27,7 @@ PromptName = Annotated[str, AfterValidator(anchored)]
 
 class AskSettings(StageSettings):
     """What is set of every stage that asks a teacher; a stage adds its own and gives `prompt` a
-    default.
+    default. Further prompts are called `<what>_prompt`: the texts of all are part of its identity.
     """
 
     teacher: TeacherSettings = TeacherSettings()
@@ -70,7 +70,9 @@ class TeacherStage(Stage[S]):
     def identity(self) -> dict[str, Any]:
         own = super().identity()
         own["settings"]["teacher"] = self.settings.teacher.identity()
-        own["settings"]["prompt"] = load_prompt(self.settings.prompt).identity()
+        for name, value in own["settings"].items():
+            if name == "prompt" or name.endswith("_prompt"):
+                own["settings"][name] = load_prompt(value).identity()
         return own
 
     def setup(self) -> None:

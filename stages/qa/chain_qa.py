@@ -92,11 +92,6 @@ class ChainQa(TeacherStage[Settings]):
         onto = {f"segments:{self.settings.onto}"} if self.settings.onto else set()
         return super().reads() | onto
 
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["locate_prompt"] = load_prompt(self.settings.locate_prompt).identity()
-        return own
-
     def setup(self) -> None:
         super().setup()
         self.locate = load_prompt(self.settings.locate_prompt)

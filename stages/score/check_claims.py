@@ -109,11 +109,6 @@ class CheckClaims(TeacherStage[Settings]):
             own.add(f"samples:{settings.name}_reference")
         return super().adds() | own
 
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["split_prompt"] = load_prompt(self.settings.split_prompt).identity()
-        return own
-
     def setup(self) -> None:
         super().setup()
         self.split = load_prompt(self.settings.split_prompt)

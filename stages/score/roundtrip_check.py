@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -79,11 +79,6 @@ class RoundtripCheck(TeacherStage[Settings]):
     def adds(self) -> frozenset[str]:
         again = set() if self.settings.other else {f"texts:{self.settings.name}_again"}
         return super().adds() | again
-
-    def identity(self) -> dict[str, Any]:
-        own = super().identity()
-        own["settings"]["again_prompt"] = load_prompt(self.settings.again_prompt).identity()
-        return own
 
     def setup(self) -> None:
         super().setup()
