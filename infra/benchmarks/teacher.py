@@ -9,7 +9,7 @@ decoding does (JPEG frames are made), then `caption_clip` behind the server. The
 how many slots were busy when. *Steady* is from the first to the last moment at which 95 % were
 busy; the *tail* is what comes after the last moment at which 80 % were, as a share of the run.
 
-Measured on two cores shared with other work: 7450 clips at real times in 695 s, 99.4 % of the slots
+Measured on two cores shared with other work: 7450 clips at real times in 702 s, 98.4 % of the slots
 in steady state, tail 1.5 %. Dividing the times asks more of the CPU than of the teacher: with
 `--faster 10` two cores fed 72 % of the slots.
 """
