@@ -202,18 +202,18 @@ def try_stage(
 
 
 def _remembered(out: str, sets: list[str]) -> tuple[Recipe, str, int | None]:
+    from clipmill.pipeline.output.made_by import KEY, made_by
     from clipmill.pipeline.recipe.recipe import load_resolved
     from clipmill.pipeline.store.store import Store
     from clipmill.schemas.errors import InputError
 
-    made = Store.open(out).find("recipe.json")
+    made = made_by(Store.open(out))
     if made is None:
         raise InputError(
             "this is not the output of a run", input=out, cure="give the --out of an earlier run"
         )
-    content = json.loads(made)
-    recipe = load_resolved(content["recipe"], f"{out}/recipe.json", sets)
-    return recipe, content["source"], content["limit"]
+    recipe = load_resolved(made["recipe"], f"{out}/{KEY}", sets)
+    return recipe, made["source"], made["limit"]
 
 
 def _work(

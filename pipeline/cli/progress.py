@@ -102,7 +102,7 @@ class Counts:
         table.add_column("stage")
         for column in ("parts", "segments", "seg/s", "busy s", "actors"):
             table.add_column(column, justify="right")
-        if self.asked():
+        if any(tally.bill for tally in self.stages.values()):
             table.add_column("teacher")
         for name, tally in self.stages.items():
             table.add_row(

@@ -6,7 +6,6 @@ Ctrl-C, a full disk, or nothing at all) does exactly what is missing.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from clipmill.pipeline.engine.reuse import Reuse
 from clipmill.pipeline.engine.spending import Spending
 from clipmill.pipeline.engine.worker import Job
 from clipmill.pipeline.output.decide import decide
+from clipmill.pipeline.output.made_by import keep_made_by
 from clipmill.pipeline.output.pack import pack
 from clipmill.pipeline.output.tables import compact, manifest
 from clipmill.pipeline.recipe.recipe import Recipe
@@ -261,5 +261,4 @@ def _finish(
 
 def _remember(store: Store, recipe: Recipe, source: str, limit: int | None) -> None:
     """What `retry` and `pack` need to go on with this output without being told again."""
-    made = {"recipe": recipe.resolved, "source": source, "limit": limit}
-    store.put("recipe.json", json.dumps(made, indent=1, sort_keys=True).encode())
+    keep_made_by(store, {"recipe": recipe.resolved, "source": source, "limit": limit})

@@ -86,6 +86,8 @@ class Spending:
         found = Spending()
         for item in store.list("usage/"):
             kept = json.loads(store.get(item.key))
+            if isinstance(kept, list):  # as written before work was counted: bills alone
+                kept = {"work": {}, "teachers": kept}
             for stage, done in kept["work"].items():
                 found._did(stage, Work(**done))
             for row in kept["teachers"]:

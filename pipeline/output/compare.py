@@ -8,7 +8,6 @@ that both sides have.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipmill.pipeline.output.decide import Verdicts, read_verdicts
+from clipmill.pipeline.output.made_by import made_by
 from clipmill.pipeline.output.tables import read_table
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import StoreError
@@ -183,10 +183,8 @@ def _newest(store: Store, videos: list[str], segments: list[str]) -> dict[tuple[
 
 def _settings(old: Store, new: Store) -> dict[str, list[Any]]:
     """Keys of the resolved recipes that differ."""
-    sides = [
-        dict(_flat(json.loads(store.find("recipe.json") or b"{}").get("recipe", {})))
-        for store in (old, new)
-    ]
+    recipes = [made["recipe"] if (made := made_by(store)) else {} for store in (old, new)]
+    sides = [dict(_flat(recipe)) for recipe in recipes]
     keys = sorted(set(sides[0]) | set(sides[1]))
     return {
         key: [side.get(key) for side in sides]

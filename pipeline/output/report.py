@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from clipmill.pipeline.engine.spending import in_words
 from clipmill.pipeline.output.decide import Verdicts, read_verdicts
+from clipmill.pipeline.output.made_by import made_by
 from clipmill.pipeline.output.pack import read_manifest
 from clipmill.pipeline.output.stats import Histogram, Stats, stats
 from clipmill.pipeline.output.tables import read_table
@@ -63,7 +64,8 @@ def write_report(store: Store, clips: int = 12) -> str:
     Raises StoreError where there is no output.
     """
     found = stats(store)
-    name = json.loads(store.find("recipe.json") or b"{}").get("recipe", {}).get("name", "an output")
+    made = made_by(store)
+    name = made["recipe"]["name"] if made else "an output"
     body = [
         f"<h1>Clipmill: {escape(str(name))}</h1>",
         *_section("Every input in one state", _table(found.inputs)),

@@ -138,6 +138,15 @@ def test_the_account_of_an_output_is_the_sum_of_its_runs(tmp_path: Path) -> None
     assert (found["prompt_tokens"], found["completion_tokens"]) == (96, 24)
 
 
+def test_a_ledger_that_holds_bills_alone_is_still_read(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    bill = {"stage": "captions", "teacher": "echo", "requests": 3, "prompt_tokens": 40, "cost": 0.5}
+    store.put("usage/old.json", json.dumps([bill]).encode())
+    found = Spending.of(store)
+    assert found.work == {}
+    assert found.bills["captions", "echo"].requests == 3 and found.cost == 0.5
+
+
 def test_what_a_killed_run_has_used_is_on_the_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,29 @@
+"""`recipe.json`: what an output was made by, for commands that go on with it or name it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypedDict
+
+from clipmill.pipeline.store.store import Store
+
+KEY = "recipe.json"
+
+
+class MadeBy(TypedDict):
+    """The recipe in resolved form, the source as it was named, and the limit on inputs."""
+
+    recipe: dict[str, Any]
+    source: str
+    limit: int | None
+
+
+def keep_made_by(store: Store, made: MadeBy) -> None:
+    store.put(KEY, json.dumps(made, indent=1, sort_keys=True).encode())
+
+
+def made_by(store: Store) -> MadeBy | None:
+    """None where no run has written into the output."""
+    data = store.find(KEY)
+    made: MadeBy | None = json.loads(data) if data is not None else None
+    return made
