@@ -1,4 +1,4 @@
-"""A cheap pass over a video: tiny luma pictures for finding shots, nothing else.
+"""A cheap pass over a video: tiny pictures for finding shots, nothing else.
 
 Three things are left out that a viewer would miss and a shot detector does not: frames no other
 frame needs are not decoded, the loop filter is off, and luma is shrunk from a grid of samples
@@ -25,11 +25,10 @@ from clipmill.stages.media.limits import Limits
 
 WIDTH, HEIGHT = 64, 36
 """Every picture is brought to this size whatever its shape: only likeness matters."""
+COLOUR_WIDTH, COLOUR_HEIGHT = WIDTH // 4, HEIGHT // 4
 
-_LUMA_FIRST = frozenset(
-    {"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"}
-)
-"""Formats whose first plane is 8-bit luma; all others are converted."""
+_PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p"})
+"""Formats of three planes of 8 bits, luma first; all others are converted."""
 
 Thumbnail = NDArray[np.uint8]
 
@@ -40,8 +39,10 @@ def thumbnails(
     limits: Limits | None = None,
     container: Any = None,
     see: Callable[[int, Any], None] | None = None,
-) -> Iterator[tuple[int, bool, Thumbnail]]:
-    """(tick, whether a change to it happened at it, 36 x 64 luma) in order.
+) -> Iterator[tuple[int, bool, Thumbnail, Thumbnail]]:
+    """(tick, whether a change to it happened at it, luma, colour) in order.
+
+    Luma is 36 x 64, colour 2 x 9 x 16, blue and red difference.
 
     It did where no frame was left out before it, or where it is coded without reference to others,
     which is how encoders begin a shot. `container` is `path`, opened and not read from. `see` gets
@@ -63,7 +64,9 @@ def thumbnails(
                     left_out |= heappop(fed) < tick
                 if see is not None:
                     see(tick, frame)
-                yield tick, not left_out or frame.pict_type == 1, shrink(frame)
+                planes = _planar(frame)
+                exact = not left_out or frame.pict_type == 1
+                yield tick, exact, _luma(planes), _colour(planes)
 
 
 def between(
@@ -103,25 +106,46 @@ def _between(
             if tick > end:
                 return found
             if tick == start or found:
-                found.append((tick, shrink(frame)))
+                found.append((tick, _luma(_planar(frame))))
     return found
 
 
-def shrink(frame: Any) -> Thumbnail:
-    """The luma of an `av.VideoFrame` at 64 x 36."""
+def _planar(frame: Any) -> Any:
+    """The `av.VideoFrame` itself if its planes are of 8 bits, else a small one that is."""
+    if frame.format.name in _PLANAR:
+        return frame
+    return frame.reformat(2 * WIDTH, 2 * HEIGHT, format="yuv420p", threads=1)
+
+
+def _luma(frame: Any) -> Thumbnail:
     import cv2
 
-    if frame.format.name not in _LUMA_FIRST:
-        frame = frame.reformat(2 * WIDTH, 2 * HEIGHT, format="gray", threads=1)
-    plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[
-        : frame.height, : frame.width
-    ]
     # Averaging sixteen samples is as good as a thousand, and halves have a fast path.
-    picked = cv2.resize(luma, (4 * WIDTH, 4 * HEIGHT), interpolation=cv2.INTER_NEAREST)
+    picked = _picked(frame.planes[0], 4 * WIDTH, 4 * HEIGHT)
     half = cv2.resize(picked, (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_AREA)
     small: Thumbnail = cv2.resize(half, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     return small
+
+
+def _colour(frame: Any) -> Thumbnail:
+    import cv2
+
+    small = np.empty((2, COLOUR_HEIGHT, COLOUR_WIDTH), np.uint8)
+    size = (COLOUR_WIDTH, COLOUR_HEIGHT)
+    for plane, target in zip(frame.planes[1:3], small, strict=True):
+        picked = _picked(plane, 4 * COLOUR_WIDTH, 4 * COLOUR_HEIGHT)
+        cv2.resize(picked, size, dst=target, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _picked(plane: Any, width: int, height: int) -> Thumbnail:
+    """A grid of a plane's samples."""
+    import cv2
+
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    samples = rows[: plane.height, : plane.width]
+    picked: Thumbnail = cv2.resize(samples, (width, height), interpolation=cv2.INTER_NEAREST)
+    return picked
 
 
 def _decoding(container: Any, stream: Any, limits: Limits | None, rough: bool = True) -> Decoding:

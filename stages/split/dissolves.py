@@ -2,7 +2,8 @@
 
 Where one shot fades into another, every frame is a + s (b - a) with a share s that rises from 0 to
 1; a fade from or to a plain colour is the same with one plain end. What moves cannot be explained
-that way, and a change of light alone leaves the detail in place. Wipes and morphs are not found.
+that way, and a change of light alone leaves the detail in place. Colour counts as much as light,
+since scenes as bright as each other are common. Wipes and morphs are not found.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from clipmill.stages.media.thumbnails import COLOUR_HEIGHT, COLOUR_WIDTH, HEIGHT, WIDTH
 from clipmill.stages.split.likeness import Floats, Pictures, block_distance
 
 STEP_S = 0.08  # spacing of the frames looked at
@@ -21,6 +23,7 @@ WINDOWS = (4, 8, 16)  # in such steps: a third of a second to one and a third
 
 def find_gradual(
     pictures: Pictures,
+    colours: Pictures,
     seconds: NDArray[np.float64],
     cuts: Sequence[int],
     least: float,
@@ -29,68 +32,101 @@ def find_gradual(
 ) -> list[tuple[int, int]]:
     """(last clean frame before, first clean frame after) by index, never across a cut.
 
-    The ends must differ by `least` on average and by `most` in the median block; `mixture` is the
-    largest share of the change that mixing may leave unexplained. Windows of three lengths are
-    tried, hits that overlap become one.
+    `pictures` are luma [n, 36, 64], `colours` the colour differences [n, 2, 9, 16]. The ends must
+    differ by `least` on average and by `most` in the median block; `mixture` is the largest share
+    of the change that mixing may leave unexplained. Windows of three lengths are tried, hits that
+    overlap become one.
     """
     found: list[tuple[int, int]] = []
     for first, last in itertools.pairwise([0, *cuts, len(pictures)]):
         steps = _every(seconds, first, last, STEP_S)
-        small = pictures[steps].astype(np.float32)
-        moves = _moves(small)
+        looks = _looks(pictures[steps], colours[steps])
+        moves = _moves(looks)
         for length in WINDOWS:
             for begin in range(0, len(steps) - length, length // 4):
                 window = slice(begin, begin + length + 1)
                 largest = max(moves[begin : begin + length])
-                ends = _mixture(small[window], largest, least, most, mixture)
+                ends = _mixture(looks[window], largest, least, most, mixture)
                 if ends is not None:
                     found.append((int(steps[begin + ends[0]]), int(steps[begin + ends[1]])))
     return _united(found)
 
 
-def _moves(frames: Floats) -> list[float]:
-    """Mean absolute difference of each frame but the last to the next one."""
+def _looks(pictures: Pictures, colours: Pictures) -> Floats:
+    """[n, 2304 + 288]: luma, then colour as if it were as large, so that both count alike."""
+    count = len(pictures)
+    luma, colour = pictures.reshape(count, -1), colours.reshape(count, -1)
+    larger = luma.shape[1] / colour.shape[1]
+    return np.concatenate([luma, colour * np.float32(larger)], axis=1, dtype=np.float32)
+
+
+def _moves(looks: Floats) -> list[float]:
+    """Difference of each frame but the last to the next one."""
+    return [_difference(a, b) for a, b in itertools.pairwise(looks)]
+
+
+def _difference(a: Floats, b: Floats) -> float:
+    """Mean absolute difference in luma and that in colour together."""
     import cv2
 
-    size = frames[0].size
-    return [cv2.norm(a, b, cv2.NORM_L1) / size for a, b in itertools.pairwise(frames)]
+    return float(cv2.norm(a, b, cv2.NORM_L1)) / (WIDTH * HEIGHT)  # a fifth of numpy's price
 
 
 def _mixture(
-    frames: Floats, largest: float, least: float, most: float, mixture: float
+    looks: Floats, largest: float, least: float, most: float, mixture: float
 ) -> tuple[int, int] | None:
     """First and last index of the change, if the inner frames are mixtures of the outer two.
 
-    `largest` is the largest difference of neighbours among `frames`.
+    `largest` is the largest difference of neighbours among `looks`.
     """
-    import cv2
-
-    start, end = frames[0], frames[-1]
-    size = cv2.norm(start, end, cv2.NORM_L1) / start.size  # a fifth of numpy's price
+    start, end = looks[0], looks[-1]
+    size = _difference(start, end)
     if size < least or largest > 0.6 * size:
         return None
     change = end - start
-    along = frames.reshape(len(frames), -1) @ change.ravel()
+    along = looks @ change
     shares = (along - along[0]) / (along[-1] - along[0])  # 0 to 1: the change is that of the ends
     if np.diff(shares).min() < -0.05:
         return None
-    rest = frames - start - shares[:, None, None] * change
-    unexplained = np.abs(rest[1:-1]).mean((1, 2)) / size
+    rest = looks - start - shares[:, None] * change
+    unexplained = np.abs(rest[1:-1]).sum(1) / (WIDTH * HEIGHT) / size
     if unexplained.max() > mixture:
         return None
     # A slow pan is a mixture too, as long as it moves less than the detail is wide: look closely.
-    blocks = block_distance(start.astype(np.uint8), end.astype(np.uint8), stride=1)
+    blocks = _blocks(start, end)
     if np.median(blocks) < most or blocks.mean() < least or _same_scene(start, end):
         return None
     inner = np.flatnonzero((shares > 0.05) & (shares < 0.95))
     return (int(inner[0]) - 1, int(inner[-1]) + 1) if len(inner) > 1 else None
 
 
+def _blocks(start: Floats, end: Floats) -> Floats:
+    """Difference of each block forgiving motion, in luma and in colour together."""
+    import cv2
+
+    found = block_distance(_luma(start).astype(np.uint8), _luma(end).astype(np.uint8), stride=1)
+    for one, other in zip(_colours(start), _colours(end), strict=True):
+        before, after = (cv2.resize(plane, (WIDTH, HEIGHT)) for plane in (one, other))
+        found += block_distance(before.astype(np.uint8), after.astype(np.uint8), stride=1) / 2
+    return found
+
+
+def _luma(look: Floats) -> Floats:
+    return look[: WIDTH * HEIGHT].reshape(HEIGHT, WIDTH)
+
+
+def _colours(look: Floats) -> Floats:
+    """The colour differences [2, 9, 16] of a look."""
+    colour = look[WIDTH * HEIGHT :] / (WIDTH * HEIGHT / (len(look) - WIDTH * HEIGHT))
+    return colour.reshape(2, COLOUR_HEIGHT, COLOUR_WIDTH)
+
+
 def _same_scene(start: Floats, end: Floats) -> bool:
     """Whether one picture is the other in another light: the detail is alike and not gone."""
     import cv2
 
-    details = [picture - cv2.blur(picture, (9, 9)) for picture in (start, end)]
+    lumas = [_luma(look) for look in (start, end)]
+    details = [picture - cv2.blur(picture, (9, 9)) for picture in lumas]
     sizes = [float(np.sqrt((detail**2).sum())) + 1.0 for detail in details]
     likeness = float((details[0] * details[1]).sum()) / (sizes[0] * sizes[1])
     return likeness > 0.6 and min(sizes) > 0.2 * max(sizes)

@@ -127,6 +127,7 @@ def _detect(
         found = find_cuts(film, tuning)
         spans = find_gradual(
             film.pictures,
+            film.colours,
             film.seconds,
             [cut.index for cut in found],
             tuning.cut,
@@ -151,10 +152,11 @@ def _detect(
 
 @dataclass(slots=True)
 class Film:
-    """Thumbnails in order: pictures (n, 36, 64), ticks, times, and whether a change to one of them
-    happened at it and not at a frame left out."""
+    """Thumbnails in order: luma (n, 36, 64), colour (n, 2, 9, 16), ticks, times, and whether a
+    change to one of them happened at it and not at a frame left out."""
 
     pictures: Pictures
+    colours: Pictures
     ticks: list[int]
     seconds: NDArray[np.float64]
     exact: list[bool]
@@ -304,10 +306,10 @@ def _steepest(frames: Sequence[tuple[int, Pictures]], otherwise: int) -> int:
 
 
 def _chunks(
-    source: Iterable[tuple[int, bool, Pictures]], tick_s: float
+    source: Iterable[tuple[int, bool, Pictures, Pictures]], tick_s: float
 ) -> Iterable[tuple[Film, int, int]]:
     """Overlapping films with the indices [first, last) that each answers for."""
-    held: list[tuple[int, bool, Pictures]] = []
+    held: list[tuple[int, bool, Pictures, Pictures]] = []
     first = 0
     for item in source:
         held.append(item)
@@ -321,6 +323,7 @@ def _chunks(
         yield _film(held, tick_s), first, len(held)
 
 
-def _film(held: Sequence[tuple[int, bool, Pictures]], tick_s: float) -> Film:
-    ticks, exact, pictures = zip(*held, strict=True)
-    return Film(np.stack(pictures), list(ticks), np.array(ticks) * tick_s, list(exact))
+def _film(held: Sequence[tuple[int, bool, Pictures, Pictures]], tick_s: float) -> Film:
+    ticks, exact, pictures, colours = zip(*held, strict=True)
+    seconds = np.array(ticks) * tick_s
+    return Film(np.stack(pictures), np.stack(colours), list(ticks), seconds, list(exact))

@@ -47,7 +47,8 @@ def film_of(frames: list[Pictures], noise: float = 1.0) -> Film:
     noisy = [frame + source.normal(0, noise, frame.shape) for frame in frames]
     pictures = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
     ticks = list(range(len(frames)))
-    return Film(pictures, ticks, np.array(ticks) / FPS, [False] * len(frames))
+    gray = np.full((len(frames), 2, 9, 16), 128, np.uint8)
+    return Film(pictures, gray, ticks, np.array(ticks) / FPS, [False] * len(frames))
 
 
 def cuts(film: Film) -> list[int]:
@@ -57,7 +58,13 @@ def cuts(film: Film) -> list[int]:
 def gradual(film: Film) -> list[tuple[int, int]]:
     tuning = Tuning()
     return find_gradual(
-        film.pictures, film.seconds, cuts(film), tuning.cut, tuning.most, tuning.mixture
+        film.pictures,
+        film.colours,
+        film.seconds,
+        cuts(film),
+        tuning.cut,
+        tuning.most,
+        tuning.mixture,
     )
 
 
@@ -73,6 +80,18 @@ def test_a_new_scene_is_a_cut_on_its_first_frame() -> None:
 def test_a_cut_between_dark_shots_is_found() -> None:
     film = film_of(hold(scenery(1, 0.25), 20, 1) + hold(scenery(2, 0.25), 20, 1))
     assert cuts(film) == [20]
+
+
+def test_a_dissolve_between_places_as_bright_as_each_other_is_one() -> None:
+    film = film_of([view(A) * 0.02 + 120] * 60)
+    film.colours[:, 0] = np.interp(np.arange(60), [20, 40], [90, 165])[:, None, None]
+    assert gradual(film) == [(20, 40)]
+
+
+def test_coloured_light_on_a_place_is_no_dissolve() -> None:
+    film = film_of(hold(A, 60))
+    film.colours[:, 0] = np.interp(np.arange(60), [20, 40], [90, 165])[:, None, None]
+    assert gradual(film) == []
 
 
 @pytest.mark.parametrize("gains", [[200], [160, 200, 120], [90, 200, 220, 150, 60]])
