@@ -17,6 +17,7 @@
     |   |-- LeaseLost      another run took the output over
     |   |-- NoSpace        the disk is (nearly) full
     |   `-- Conflict       the output holds work of another recipe, or the input changed
+    |-- ClusterError       Ray does not start, or a cluster cannot be reached
     |-- AccountingError    inputs and outcomes do not add up
     `-- BudgetSpent        the teachers have used what the run may use
 
@@ -153,6 +154,10 @@ class NoSpace(StoreError):
 
 class Conflict(StoreError):
     kind = "conflict"
+
+
+class ClusterError(ClipmillError):
+    kind = "cluster"
 
 
 class AccountingError(ClipmillError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipmill.pipeline.cli.messages import BAD_STORE, printable
+from clipmill.pipeline.cli.messages import BAD_GROUND, printable
 from clipmill.pipeline.cli.options import AsJson, Output
 from clipmill.schemas.errors import InputError
 
@@ -251,4 +251,4 @@ def verify(out: Output, as_json: AsJson = False) -> None:
         _tell(asdict(report))
         typer.echo("ok" if report.ok else "NOT ok")
     if not report.ok:
-        raise typer.Exit(BAD_STORE)
+        raise typer.Exit(BAD_GROUND)

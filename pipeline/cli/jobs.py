@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from clipmill.pipeline.recipe.recipe_file import builtin_recipes
-from clipmill.schemas.errors import ClipmillError
+from clipmill.schemas.errors import ClusterError
 
 AGENT_SECONDS = 60.0
 
@@ -39,7 +39,7 @@ def submit_run(
         client = JobSubmissionClient(address)
         job = _submitted(client, entrypoint(recipe, source, out, sets), environment)
     except (ConnectionError, RuntimeError) as error:
-        raise ClipmillError(
+        raise ClusterError(
             f"the cluster at {address} did not take the job: {error}",
             cure="check --address and RAY_AUTH_MODE, and that its dashboard runs",
         ) from error

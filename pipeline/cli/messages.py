@@ -8,6 +8,7 @@ from clipmill.schemas.errors import (
     AccountingError,
     BudgetSpent,
     ClipmillError,
+    ClusterError,
     InputError,
     MissingExtra,
     RecipeError,
@@ -16,21 +17,21 @@ from clipmill.schemas.errors import (
 
 SOME_FAILED = 1
 BAD_USAGE = 2
-BAD_STORE = 3
+BAD_GROUND = 3
 OVER_BUDGET = 4
 INTERRUPTED = 130
 
 EXIT_CODES = """\
 Exit codes: 0 all is well; 1 some inputs failed, or a check found something wrong; 2 the command or
-the recipe cannot be run as written; 3 the output store, its lease or its accounting is at fault;
-4 the budget of the teachers is spent, and the same command goes on; 130 interrupted.
+the recipe cannot be run as written; 3 the output store, its lease, its accounting or Ray is at
+fault; 4 the budget of the teachers is spent, and the same command goes on; 130 interrupted.
 """
 
 
 def exit_code(error: ClipmillError) -> int:
     """The exit code an error stands for."""
-    if isinstance(error, StoreError | AccountingError):
-        return BAD_STORE
+    if isinstance(error, StoreError | ClusterError | AccountingError):
+        return BAD_GROUND
     if isinstance(error, BudgetSpent):
         return OVER_BUDGET
     if isinstance(error, RecipeError | InputError | MissingExtra):

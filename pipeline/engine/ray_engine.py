@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
+import psutil
 import ray
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -26,7 +27,7 @@ from clipmill.pipeline.engine.parcel import Parcel
 from clipmill.pipeline.engine.plan import Group, Plan
 from clipmill.pipeline.engine.spending import Budget
 from clipmill.pipeline.engine.worker import Job, Worker
-from clipmill.schemas.errors import RecipeError
+from clipmill.schemas.errors import ClusterError, RecipeError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -62,16 +63,35 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         # Ray logs every retry of a lost task; here those are attempts, counted and reported.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        try:
+            if self.address is not None:
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
+                return
+            ray.init(
+                address="local",  # else a cluster that someone else has started would be joined
+                num_cpus=self.cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=2 * OBJECT_STORE_BYTES,
+            )
+        except Exception as error:  # a bare one is what Ray raises where a node starts too slowly
+            raise self._not_started(error) from error
+
+    def _not_started(self, error: Exception) -> ClusterError:
+        reason = str(error).strip().split("\n")[0]
         if self.address is not None:
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
-            return
-        ray.init(
-            address="local",  # else a cluster that someone else has started here would be joined
-            num_cpus=self.cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=2 * OBJECT_STORE_BYTES,
+            return ClusterError(
+                f"the Ray cluster at {self.address} cannot be joined: {reason}",
+                cure="check --address (`auto` on a node of it, else ray://head:10001) and that the "
+                "cluster runs with this release of Ray",
+            )
+        free = psutil.virtual_memory().available / 2**30
+        return ClusterError(
+            f"Ray did not start on this machine: {reason} (load {os.getloadavg()[0]:.1f} on "
+            f"{os.cpu_count()} CPUs, {free:.1f} GiB of memory free)",
+            cure="give the same command again when the machine has less to do, it goes on from "
+            "here; or do without Ray by --engine inline",
         )
 
     def stream(self, job: Job, parcels: list[Parcel]) -> Iterator[Parcel]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -140,6 +142,24 @@ def _watch(used: list[int], over: threading.Event) -> None:
     while not over.wait(0.1):
         stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])
         used[0] = max(used[0], stats.store_stats.object_store_bytes_used)
+
+
+def test_a_ray_that_does_not_start_is_named_with_its_cure(tmp_path: Path) -> None:
+    """Sockets have short names on Linux, so a Ray below a long folder fails for real."""
+    videos(tmp_path / "in", 1)
+    far = tmp_path / ("x" * 120)
+    far.mkdir()
+    command = ["run", "core/footage", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "clipmill.pipeline.cli", *command],
+        env={**os.environ, "RAY_TMPDIR": str(far)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "Ray did not start on this machine" in done.stderr and "AF_UNIX" in done.stderr
+    assert "--engine inline" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_what_can_never_be_placed_is_refused_before_anything_starts() -> None:
