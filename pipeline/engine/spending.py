@@ -1,7 +1,8 @@
 """What a run uses (time by stage; tokens and money by teacher) and the budget that ends it.
 
-The budget is taken from reply by reply, by all workers from one purse, so a run stops with only
-those requests on top that were under way at that moment. It counts one run: the next run of the
+The budget is taken from reply by reply, by all workers from one purse, so a run stops with less
+than one request on top for every request that may be under way at a time (in a model of the actor's
+own: for every part). It counts one run: the next run of the
 same command has the budget again and begins where this one stopped, and replies that were paid for
 are in the cache. The ledger of each run stays in the output as `usage/<run>.json`, written as the
 run goes on, so that a run that was killed is on the account too.

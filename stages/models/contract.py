@@ -68,8 +68,7 @@ async def ask(
     match(requests, ())  # two requests of one id are refused before anything is asked
     tab = current_tab()
     visit = _Visit(teacher, check, repair, tab.cache if tab else None)
-    alone = getattr(teacher, "one_by_one", False)
-    groups = [[request] for request in requests] if alone else [list(requests)]
+    groups = [[request] for request in requests] if visit.alone else [list(requests)]
     start = time.monotonic()
     try:
         # All are heard out before an error is raised: what they answered is paid for, and kept.
@@ -90,6 +89,7 @@ class _Visit:
         self, teacher: Teacher, check: Check | None, repair: bool, cache: ReplyCache | None
     ) -> None:
         self.teacher = teacher
+        self.alone = bool(getattr(teacher, "one_by_one", False))
         self.check = check
         self.repair = repair
         self.cache = cache
@@ -151,7 +151,8 @@ class _Visit:
         """
         if not requests:
             return {}
-        await afford()
+        if not self.alone:
+            await afford()
         matched = match(requests, await self.teacher.ask(requests))
         self.answers.foreign += matched.foreign
         refused: dict[str, Refused] = {}
@@ -162,7 +163,8 @@ class _Visit:
                 refused[name] = Refused(matched.rejected[request.id], "")
                 continue
             self.answers.usage += reply.usage
-            await pay(reply.usage.tokens, self._cost(reply.usage))
+            if not self.alone:
+                await pay(reply.usage.tokens, self._cost(reply.usage))
             self.retries += reply.tries - 1
             self.error = reply.error or self.error
             try:

@@ -37,7 +37,7 @@ from clipmill.stages.models.chat_protocol import (
 )
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.own_loop import OwnLoop
-from clipmill.stages.models.tab import afford
+from clipmill.stages.models.tab import Turns
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class OpenAITeacher:
 
     async def _connect(self) -> None:
         most = self._server.concurrency
-        self._slots = asyncio.Semaphore(most)
+        self._turns = Turns(most, self.settings)
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=most),
             timeout=aiohttp.ClientTimeout(
@@ -123,7 +123,8 @@ class OpenAITeacher:
             raise self._failure(response, data)
 
     async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
-        found = await asyncio.gather(*map(self._one, requests), return_exceptions=True)
+        turns = [self._turns.take(self._one, request) for request in requests]
+        found = await asyncio.gather(*turns, return_exceptions=True)
         replies: list[Reply] = []
         for reply in found:
             if isinstance(reply, BaseException):
@@ -132,27 +133,25 @@ class OpenAITeacher:
         return replies
 
     async def _one(self, request: Request) -> Reply:
-        async with self._slots:
-            await afford()
-            begun = time.monotonic()
-            # Encoded once it is its turn: what waits holds frames, not a second copy of them.
-            body = question(self.settings, request)
-            attempt = 0
-            last: _Trouble | _Refused = _Trouble("nothing was sent")
-            try:
-                async with asyncio.timeout(self._server.deadline_s):
-                    for attempt in range(1, self._server.attempts + 1):
-                        await asyncio.sleep(max(self._silence - time.monotonic(), 0.0))
-                        try:
-                            return await self._attempt(request, body, attempt)
-                        except _Trouble as trouble:
-                            last = trouble
-                        if attempt < self._server.attempts:
-                            await asyncio.sleep(self._pause(attempt, last.pause))
-            except TimeoutError:
-                last = _Trouble(f"no answer within {self._server.deadline_s:g} s; {last}")
-            except _Refused as refused:
-                last, begun = refused, 0.0
+        begun = time.monotonic()
+        # Encoded once it is its turn: what waits holds frames, not a second copy of them.
+        body = question(self.settings, request)
+        attempt = 0
+        last: _Trouble | _Refused = _Trouble("nothing was sent")
+        try:
+            async with asyncio.timeout(self._server.deadline_s):
+                for attempt in range(1, self._server.attempts + 1):
+                    await asyncio.sleep(max(self._silence - time.monotonic(), 0.0))
+                    try:
+                        return await self._attempt(request, body, attempt)
+                    except _Trouble as trouble:
+                        last = trouble
+                    if attempt < self._server.attempts:
+                        await asyncio.sleep(self._pause(attempt, last.pause))
+        except TimeoutError:
+            last = _Trouble(f"no answer within {self._server.deadline_s:g} s; {last}")
+        except _Refused as refused:
+            last, begun = refused, 0.0
         if self._answered <= begun:
             raise self._down(last)
         error = str(last)[:300]

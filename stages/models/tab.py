@@ -9,7 +9,7 @@ Without an engine (a notebook, a test) there is no tab, and nothing is counted o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -17,6 +17,7 @@ from typing import Protocol
 
 from clipmill.schemas.errors import BudgetSpent
 from clipmill.stages.models.reply_cache import ReplyCache
+from clipmill.stages.models.teacher import Reply, Request, TeacherSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,7 @@ def current_tab() -> Tab | None:
 
 
 async def afford() -> None:
-    """Raises BudgetSpent where nothing is left to spend. Asked before every request, and where
-    requests wait for a slot once more when their turn has come, for the line may be long.
-    """
+    """Raises BudgetSpent where nothing is left to spend. Asked before every request."""
     tab = _TAB.get()
     if tab is None or tab.purse is None:
         return
@@ -104,3 +103,27 @@ async def pay(tokens: int, cost: float) -> None:
     tab = _TAB.get()
     if tab is not None and tab.purse is not None:
         await asyncio.to_thread(tab.purse.spend, tokens, cost)
+
+
+class Turns:
+    """So many requests of a teacher at a time, the others in line.
+
+    A turn begins with a look into the purse and is given away when its reply is paid for. So
+    whoever may ask has seen the price of all that was answered before, and a budget is passed by
+    less than one request for every turn there is, however long the line.
+    """
+
+    def __init__(self, most: int, settings: TeacherSettings) -> None:
+        self._free = asyncio.Semaphore(most)
+        self._prices = settings.prices
+
+    async def take(self, answer: Callable[[Request], Awaitable[Reply]], request: Request) -> Reply:
+        """The reply to a request, when its turn has come. Raises BudgetSpent, and what `answer`
+        raises."""
+        async with self._free:
+            await afford()
+            reply = await answer(request)
+            used = reply.usage
+            cost = self._prices.of(used.prompt_tokens, used.completion_tokens)
+            await pay(used.tokens, cost)
+            return reply

@@ -72,7 +72,8 @@ class Teacher(Protocol):
     A prompt may quote what strangers wrote: a backend sees to it that its own control tokens,
     spelt out in a prompt, are read as text. A backend that answers each request as soon as it can,
     whatever else was asked in the same call, says so by `one_by_one = True`; then every reply is
-    checked, repaired and remembered at once instead of after the slowest.
+    checked, repaired and remembered at once instead of after the slowest. Such a backend has a
+    line of its own, so it sees to the budget itself (`tab.Turns`).
     """
 
     @property

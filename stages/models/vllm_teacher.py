@@ -23,7 +23,7 @@ from clipmill.schemas.errors import ModelError
 from clipmill.stages.models.chat import Chat, end_tokens
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.own_loop import OwnLoop
-from clipmill.stages.models.tab import afford
+from clipmill.stages.models.tab import Turns
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.models.torchvision_shim import prepare
 
@@ -106,7 +106,7 @@ class VllmTeacher:
 
     async def _start(self, arguments: dict[str, Any]) -> None:
         self._arguments = arguments
-        self._slots = asyncio.Semaphore(2 * self.settings.vllm.concurrency)
+        self._turns = Turns(2 * self.settings.vllm.concurrency, self.settings)
         self._starting = asyncio.Lock()
         self._engine = self._made()
 
@@ -129,23 +129,22 @@ class VllmTeacher:
                 self._engine = self._made()
 
     async def _answer(self, requests: Sequence[Request]) -> list[Reply]:
-        return list(await asyncio.gather(*map(self._one, requests)))
+        turns = [self._turns.take(self._one, request) for request in requests]
+        return list(await asyncio.gather(*turns))
 
     async def _one(self, request: Request) -> Reply:
         from vllm.exceptions import VLLMError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            async with self._slots:
-                await afford()
-                self._fits(request)
-                pictures = await asyncio.to_thread(self._chat.pictures, request)
-                engine = self._engine
-                try:
-                    return await self._generate(engine, request, pictures)
-                except EngineDeadError:
-                    await self._revive(engine)
-                return await self._generate(self._engine, request, pictures)
+            self._fits(request)
+            pictures = await asyncio.to_thread(self._chat.pictures, request)
+            engine = self._engine
+            try:
+                return await self._generate(engine, request, pictures)
+            except EngineDeadError:
+                await self._revive(engine)
+            return await self._generate(self._engine, request, pictures)
         except (EngineDeadError, RuntimeError) as error:
             raise ModelError(
                 f"vLLM's engine died and its second one too: {error}"[:300],

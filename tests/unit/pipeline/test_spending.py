@@ -24,6 +24,7 @@ from clipmill.schemas.errors import BudgetSpent
 from clipmill.schemas.records import Part, Video
 from clipmill.stages.models.contract import ask
 from clipmill.stages.models.identity import ModelIdentity
+from clipmill.stages.models.tab import Turns
 from clipmill.stages.models.teacher import Reply, Request, TeacherSettings, Usage
 from clipmill.stages.stage import Stage, StageSettings
 from tests.unit.pipeline.chains import Cut, CutSettings, Look, chain, entry, parcel
@@ -42,8 +43,12 @@ class Echo:
     def close(self) -> None: ...
 
     async def ask(self, requests: Sequence[Request]) -> list[Reply]:
-        self.asked.extend(request.prompt for request in requests)
-        return [Reply(r.id, r.prompt, usage=Usage(8, 2)) for r in requests]
+        turns = Turns(1, self.settings)
+        return [await turns.take(self.repeat, request) for request in requests]
+
+    async def repeat(self, request: Request) -> Reply:
+        self.asked.append(request.prompt)
+        return Reply(request.id, request.prompt, usage=Usage(8, 2))
 
 
 class Caption(Stage[StageSettings]):
