@@ -3,12 +3,14 @@
 The plan orders clips by a seeded hash of their keys, so it depends on nothing but the set of clips
 and the seed: not on which actor finished first, nor on Python's random numbers. A shard is written
 to scratch, read back as a trainer would, and only then put under its name, followed by its index;
-an index that names the plan and the tar's digest therefore proves a finished shard.
+an index that names the plan and the tar's digest therefore proves a finished shard. Python's own
+`tarfile` writes it: WebDataset is a way to name members, and its library would load torch for that.
 """
 
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -113,8 +115,6 @@ def plan_shards(
 
 def write_shard(job: ShardJob) -> ShardEntry:
     """Write, check and publish a shard, unless that has been done."""
-    import webdataset  # slow to import, and most commands write no shard
-
     done = _finished(job)
     if done is not None:
         return done
@@ -122,16 +122,11 @@ def write_shard(job: ShardJob) -> ShardEntry:
         path = folder / "shard.tar"
         job.store.reserve(2 * (sum(clip.tar_bytes for clip in job.clips) + TAR_END))
         rows: list[dict[str, Any]] = []
-        # The encoder of webdataset would pickle what it does not know; bytes are all we give.
-        with (
-            path.open("wb") as file,
-            webdataset.TarWriter(
-                file, user="clipmill", group="clipmill", mode=0o444, mtime=0, encoder=False
-            ) as writer,
-        ):
+        with path.open("wb") as file, tarfile.open(fileobj=file, mode="w|") as tar:
             for staged in job.clips:
                 clip = read_clip(job.store, staged)
-                writer.write({"__key__": staged.key, **clip.members})
+                for extension, data in sorted(clip.members.items()):
+                    tar.addfile(_header(f"{staged.key}.{extension}", len(data)), BytesIO(data))
                 rows.append(clip.row)
         digest = _read_back(job, path, rows)
         if job.fence is not None:
@@ -141,6 +136,14 @@ def write_shard(job: ShardJob) -> ShardEntry:
     index = _index(rows).replace_schema_metadata({_PLAN: job.plan, _SHA256: digest})
     job.store.put(job.index, to_parquet(index))
     return _entry(job, index, digest, size)
+
+
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    """Of a member; nothing in it depends on when or by whom it is written."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o444, 0
+    info.uname = info.gname = "clipmill"
+    return info
 
 
 def _read_back(job: ShardJob, path: Path, rows: list[dict[str, Any]]) -> str:
