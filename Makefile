@@ -1,6 +1,9 @@
 # `make demo` and `make test` do all of their own set-up; the only thing needed first is Python.
 PYTHON ?= python3
 BIN := .venv/bin
+# Some container images forbid Python to keep what it compiles. Ray starts a dozen interpreters, and
+# each would then compile all that it imports anew: half of what a short run costs.
+export PYTHONDONTWRITEBYTECODE :=
 # uv does not read pip's setting for extra wheel folders by itself.
 INSTALL = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(BIN)/python
 

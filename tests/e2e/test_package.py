@@ -29,7 +29,9 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # From a copy: setuptools builds inside the source tree and would pick up what it left there.
     source = folder / "source"
-    spared = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "demo", "out")
+    spared = shutil.ignore_patterns(
+        ".*", "__pycache__", "build", "dist", "*.egg-info", "demo", "out"
+    )
     shutil.copytree(ROOT, source, symlinks=True, ignore=spared)
     subprocess.run(
         [
