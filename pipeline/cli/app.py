@@ -35,6 +35,7 @@ app = typer.Typer(
     "Begin with: clipmill run core/footage VIDEOS --out OUT",
     epilog=EXIT_CODES,
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

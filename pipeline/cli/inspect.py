@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from clipmill.schemas.records import Segment, Video
 
 
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
 def register(app: typer.Typer) -> None:
     app.command()(stats)
     app.command()(report)
@@ -145,16 +148,37 @@ def _input(store: Store, key: str) -> dict[str, Any] | None:
 
 
 def _tell(value: Any, indent: str = "") -> None:
-    """Nested plain values as indented lines; a list of plain values is one line."""
+    """Nested plain values as indented lines; a list of plain values, a histogram and counts below
+    a name are one line each."""
     for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
         label = f"{indent}{printable(str(name))}:"
         if isinstance(inner, list) and not any(isinstance(item, dict | list) for item in inner):
             inner = ", ".join(map(_shown, inner))
+        elif isinstance(inner, dict) and {"edges", "counts"} <= inner.keys():
+            inner = _bars(inner)
+        elif (
+            indent
+            and isinstance(inner, dict)
+            and all(type(n) in (int, float) for n in inner.values())
+        ):
+            inner = ", ".join(f"{_shown(n)} {printable(what)}" for what, n in inner.items())
         if isinstance(inner, dict | list) and inner:
             typer.echo(label)
             _tell(inner, indent + "  ")
         elif inner not in (None, {}, []) and inner != "":
             typer.echo(f"{label} {_shown(inner)}")
+
+
+def _bars(histogram: dict[str, Any]) -> str:
+    """From where to where, with a bar for each of the equal bins between, and of how many."""
+    missing = f", {histogram['missing']} missing" if histogram["missing"] else ""
+    if not histogram["count"]:
+        return f"none{missing}"
+    low, high, mean = (f"{histogram[name]:.4g}" for name in ("low", "high", "mean"))
+    most = max(histogram["counts"])
+    bars = "".join(_BARS[-(-8 * n // most)] for n in histogram["counts"])
+    spread = f"all {low}" if low == high else f"{low} |{bars}| {high}, mean {mean}"
+    return f"{spread}, of {histogram['count']}{missing}"
 
 
 def _shown(value: Any) -> str:

@@ -180,7 +180,7 @@ def _standing(
     store: Store, found: PackManifest, made_by: str, mark: str, verdicts: Verdicts
 ) -> _Standing:
     """What stands, if nothing in it would change; else Conflict."""
-    cure = "use --repack to replace its shards, or write to a new --out"
+    cure = f"`clipmill pack {store.uri} --repack` replaces its shards; or write to a new --out"
     if found.made_by != made_by:
         raise Conflict(f"{store.uri} already holds a pack of other settings", cure=cure)
     # Rows of this very pack were left by an attempt that was killed before its manifest.

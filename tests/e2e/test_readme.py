@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from clipmill.pipeline.cli.app import app
 
@@ -34,6 +36,22 @@ def test_the_loader_in_the_readme_reads_every_packed_clip(curated: Path) -> None
         for path in (curated / "out/shards").glob("clips-*.parquet")
     ]
     assert keys == {key for part in index for key in part}
+
+
+def test_stats_draw_a_score_on_one_line(curated: Path) -> None:
+    told = CliRunner().invoke(app, ["stats", str(curated / "out")]).stdout
+    exact = json.loads(CliRunner().invoke(app, ["stats", str(curated / "out"), "--json"]).stdout)
+    line = next(line for line in told.splitlines() if line.startswith("  brightness: 0"))
+    found = re.fullmatch(r"  brightness: (\S+) \|(.{10})\| (\S+), mean (\S+), of (\d+)", line)
+    assert found is not None, line
+    low, bars, high, mean, count = found.groups()
+    truth = exact["scores"]["brightness"]
+    assert [float(n) for n in (low, high, mean)] == pytest.approx(
+        [truth["low"], truth["high"], truth["mean"]], rel=1e-3
+    )
+    assert int(count) == truth["count"]
+    assert [bar != " " for bar in bars] == [n > 0 for n in truth["counts"]]
+    assert bars[truth["counts"].index(max(truth["counts"]))] == "█"
 
 
 def test_every_command_in_the_readme_exists() -> None:
