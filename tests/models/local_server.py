@@ -62,6 +62,7 @@ class Server:
     seed: int = 0
     prompt_tokens: int = 100
     completion_tokens: int = 20
+    together: int = 0  # nothing is answered before so many requests are worked on at a time
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
     fates: Counter[str] = field(default_factory=Counter)
@@ -99,6 +100,7 @@ class Server:
     async def start(self, port: int = 0) -> None:
         self._free = asyncio.Semaphore(self.slots)
         self._busy = 0
+        self._full = asyncio.Event()
         self._server = await asyncio.start_server(self._connection, "127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
 
@@ -142,6 +144,9 @@ class Server:
             self.waiting -= 1
             self._note(+1)
             try:
+                if self._busy >= self.together:
+                    self._full.set()
+                await asyncio.wait_for(self._full.wait(), 60)
                 if self.median_s:
                     await asyncio.sleep(self.median_s * math.exp(self._rng.gauss(0, self._sigma)))
             finally:

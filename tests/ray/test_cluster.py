@@ -18,7 +18,7 @@ def test_a_node_that_leaves_costs_no_video(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.ray.two_nodes", str(tmp_path)],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(root), "RAY_USAGE_STATS_ENABLED": "0"},
         capture_output=True,
         text=True,
         timeout=280,

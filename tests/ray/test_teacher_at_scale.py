@@ -56,7 +56,7 @@ def inputs(folder: Path, count: int) -> list[Parcel]:
 def test_parts_of_one_clip_fill_the_slots_and_each_caption_is_on_its_clip(
     engine: RayEngine, tmp_path: Path
 ) -> None:
-    with Server(slots=16, median_s=1.2, p99_s=2.0).running() as server:
+    with Server(slots=16, together=12).running() as server:
         plan, store = plan_for(server.url, 1), Store.open(tmp_path / "out")
         for done in engine.stream(Job(plan, store), inputs(tmp_path / "in", 48)):
             assert done.receipt is not None and done.receipt.failure is None

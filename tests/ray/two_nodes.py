@@ -35,7 +35,9 @@ class Linger(Stage[StageSettings]):
 
 
 def main(folder: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     nodes = [cluster.add_node(num_cpus=3), cluster.add_node(num_cpus=3)]
     cluster.wait_for_nodes()
     engine = RayEngine(cluster.address)
