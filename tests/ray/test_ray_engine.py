@@ -110,7 +110,7 @@ def test_a_crash_and_a_hang_cost_one_video_each(
 def test_500_videos_stream_through_in_little_memory(engine: RayEngine, tmp_path: Path) -> None:
     stages = standard(pieces=2)
     stages[1] = entry(Fat(StageSettings()))
-    stages[3:] = [entry(Sip(StageSettings())), entry(Crash(StageSettings()))]
+    stages[3:] = [entry(Sip(StageSettings()))]
     plan = chain(*stages, max_segments=64)
     inputs = videos(tmp_path / "media", 500)
     used = [0]
@@ -139,7 +139,7 @@ def test_500_videos_stream_through_in_little_memory(engine: RayEngine, tmp_path:
 
 def _watch(used: list[int], over: threading.Event) -> None:
     node = ray.nodes()[0]
-    while not over.wait(0.1):
+    while not over.wait(0.25):
         stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])
         used[0] = max(used[0], stats.store_stats.object_store_bytes_used)
 
