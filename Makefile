@@ -12,12 +12,9 @@ INSTALL = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --p
 demo: .venv/.demo
 	$(BIN)/clipmill demo demo
 
-# Tests that start a Ray, or kill whole runs at given moments, have the machine to themselves.
-ALONE := tests/ray tests/e2e
-
+# Two at a time, also those that start a Ray or wait for a moment to kill a run: they mostly wait.
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile --durations 15 $(ALONE:%=--ignore %)
-	$(BIN)/pytest --durations 15 $(ALONE)
+	$(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 check: .venv/.test
 	$(BIN)/ruff format --check .
