@@ -4,8 +4,9 @@ Speech is about the picture only in part, says it long-windedly and not at the m
 language model that reads more than one sentence at once can leave out what is not seen and say the
 rest as a viewer would. It is asked per block under a contract: times must lie in the block's
 window, in order, captions must be short. What breaks the contract twice leaves a counted mark on
-the block's first sentence and no events. The times are still those of the speech;
-`ground_text` looks for the moment itself.
+the block's first sentence and no events. A model is asked when an event begins and not when it
+ends, which it could only guess: an event lasts as long as the sentence it begins in. The times are
+still those of the speech; `ground_text` looks for the moment itself.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class Settings(AskSettings):
     """Words in one block at most; the last block takes a rest of one sentence too."""
     block_gap_s: float = Field(default=30.0, gt=0)
     """A longer silence ends a block."""
-    seconds: float = Field(default=8.0, gt=0)
-    """Length of an event, which begins at the time given for it; it is cut at the video's end."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Length of an event, which begins at the time given for it and is cut at the video's end;
+    empty: to the end of the sentence it begins in, or to the next event of that sentence."""
     most: int = Field(default=20, ge=1)
     """Most events of one block."""
     slack_s: float = Field(default=1.0, ge=0)
@@ -112,18 +114,20 @@ class WriteEvents(TeacherStage[Settings]):
         settings = self.settings
         start, end = _window(block)
         last = _end_s(part, end)
+        times = [min(max(float(event["time"]), start), end) for event in events]
         # Named after the sentence the block begins with: parts of a video count apart.
         stem = block[0].id.rsplit("-", 1)[-1]
-        for number, event in enumerate(events):
-            at = min(max(float(event["time"]), start), end)
-            span = Span.of_seconds(at, max(at, min(at + settings.seconds, last)))
+        for number, (event, at) in enumerate(zip(events, times, strict=True)):
+            sentence = _sentence(block, at)
+            until = at + settings.seconds if settings.seconds else _until(at, times, sentence)
+            span = Span.of_seconds(at, max(at, min(until, last)))
             segment = Segment(f"{settings.layer}-{stem}-{number:02d}", settings.layer, span)
             segment.add_text(
                 settings.role,
                 one_line(event["text"]),
                 self.by_model(),
                 language=settings.language,
-                sources=[_source(block, at, settings.source_role)],
+                sources=[f"{sentence.id}/{sentence.texts_of(settings.source_role)[-1].id}"],
             )
             part.video.segments.append(segment)
 
@@ -187,8 +191,17 @@ def _end_s(part: Part, spoken_until: float) -> float:
     return max(probe.span.end_s, spoken_until) if probe else spoken_until
 
 
-def _source(block: Sequence[Segment], at: float, role: str) -> str:
+def _sentence(block: Sequence[Segment], at: float) -> Segment:
     """The sentence an event was read from: the last one that begins before it."""
     before = [segment for segment in block if segment.span.start_s <= at + 0.05]
-    segment = before[-1] if before else block[0]
-    return f"{segment.id}/{segment.texts_of(role)[-1].id}"
+    return before[-1] if before else block[0]
+
+
+def _until(at: float, times: Sequence[float], sentence: Segment) -> float:
+    """Where an event that begins at `at` ends: with its sentence, or where the next one begins.
+
+    A time rounded into the pause behind its sentence gets the sentence's length.
+    """
+    span = sentence.span
+    end = span.end_s if at < span.end_s else at + span.duration_s
+    return min([end, *(time for time in times if time > at)])

@@ -115,7 +115,7 @@ def annotate(
         Transcribe(Speech(engine=engine)),  # type: ignore[arg-type]
         RestoreSentences(Sentences(pause_s=0.3)),
         SplitUniform(Windows(window_s=8.0)),
-        WriteEvents(Events(seconds=3.0, teacher=TeacherSettings(model=teacher or "embedded"))),
+        WriteEvents(Events(teacher=TeacherSettings(model=teacher or "embedded"))),
         CheckTimeline(Timeline(into="timeline")),
         SampleFrames(Frames(layer="windows", policy="fps", fps=2, count=16, max_side=128)),
         GroundText(

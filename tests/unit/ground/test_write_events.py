@@ -65,6 +65,18 @@ def test_what_is_seen_becomes_an_event_at_its_sentence_and_names_it(
     assert text.author == Author("write_events", "narrator", "1", "events_caption.v1")
 
 
+def test_an_event_lasts_as_long_as_its_sentence_unless_the_next_one_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[Said] = [("The red circle moves, then a red star spins.", 4, 9),
+                        ("A red ring turns.", 20.4, 22.4)]  # fmt: skip
+    times = [4.0, 6.0, 23.0]  # two events in one sentence, and one time rounded into a pause
+    texts = ["a red circle", "a red star", "a red ring"]
+    events = written(told(said), Narrator(lambda _: list(zip(times, texts, strict=True))),
+                     monkeypatch)  # fmt: skip
+    assert [(e.span.start_s, e.span.end_s) for e in events] == [(4, 6), (6, 9), (22.4, 24.4)]
+
+
 def test_the_prompt_quotes_the_speech_with_its_seconds_and_names_the_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
