@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from clipmill.pipeline.recipe.recipe_file import builtin_recipes
+from clipmill.pipeline.recipe.recipe_file import builtin_recipes, split_variant
 from clipmill.schemas.errors import ClusterError
 
 AGENT_SECONDS = 60.0
@@ -32,9 +32,10 @@ def submit_run(
     from ray.job_submission import JobSubmissionClient
 
     environment: dict[str, Any] = {}
-    if recipe not in builtin_recipes():
+    name, variant = split_variant(recipe)
+    if name not in builtin_recipes():
         environment["working_dir"] = str(Path(path).parent)
-        recipe = Path(path).name
+        recipe = f"{Path(path).name}@{variant}" if variant else Path(path).name
     try:
         client = JobSubmissionClient(address)
         job = _submitted(client, entrypoint(recipe, source, out, sets), environment)

@@ -7,7 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or a built-in name: core/footage.")
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe file, or a built-in name: core/footage. NAME@VARIANT for a variant of it.",
+    ),
 ]
 Input = Annotated[
     str,

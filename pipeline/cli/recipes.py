@@ -221,22 +221,21 @@ def recipes(
         str | None, typer.Argument(metavar="[NAME]", help="A built-in recipe, to print.")
     ] = None,
 ) -> None:
-    """List the built-in recipes, or print one as a start for your own.
+    """List the built-in recipes and their variants, or print one as a start for your own.
 
     Example:
 
         clipmill recipes core/footage > mine.yaml
     """
-    from clipmill.pipeline.recipe.recipe_file import builtin_recipes
+    from clipmill.pipeline.recipe.recipe_file import builtin_recipes, read_recipe
     from clipmill.pipeline.recipe.registry import nearest
-    from clipmill.pipeline.recipe.yaml_places import read_file
 
     builtin = builtin_recipes()
     if name is None:
-        for known, path in builtin.items():
-            root = read_file(path).root
-            about = root.get("about", "") if isinstance(root, dict) else ""
-            typer.echo(f"{known:22} {about}")
+        for known in builtin:
+            root = read_recipe(known)[1].root
+            variants = "".join(f" @{variant}" for variant in root.get("variants") or ())
+            typer.echo(f"{known:22} {root.get('about', '')}{variants and f' [{variants.strip()}]'}")
     elif name in builtin:
         typer.echo(builtin[name].read_text(encoding="utf-8"), nl=False)
     else:

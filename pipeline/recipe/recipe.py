@@ -4,6 +4,7 @@
     name: footage
     extends: core/base            # or a path; maps merge deeply, lists are replaced whole
     set: {stages.split_shots.min_seconds: 1}     # as `--set` on the command line
+    variants: {tiny: {stages.embed.encoder.model: embedded}}    # such changes by name: footage@tiny
     input: {pattern: "**/*.mp4"}
     compose: {needles: {take: needles, count: 4}}   # videos made of the inputs, if any
     stages:

@@ -3,6 +3,8 @@
 What comes out is one document of plain values that knows the place of each. Nothing is typed yet;
 that is `pipeline.recipe.recipe`. A list is never merged with a list: which of two chains wins where
 is a question no rule answers well, while `set` changes one value of one entry by its name.
+A variant is such changes under a name, `speech/howtocaption@embedded`: what it leaves alone is the
+recipe's, so that the two cannot drift apart as two files would.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ KEYS = (
     "about",
     "extends",
     "set",
+    "variants",
     "input",
     "compose",
     "stages",
@@ -51,10 +54,17 @@ def builtin_recipes() -> dict[str, Path]:
 
 def read_recipe(recipe: str | Path, sets: Sequence[str] = ()) -> tuple[Path, Document]:
     """The file of a recipe and its whole document: what it extends below, `sets` on top."""
-    path = _found(str(recipe), Path.cwd())
-    document = _read(path, ())
+    name, variant = split_variant(str(recipe))
+    path = _found(name, Path.cwd())
+    document = _read(path, variant, ())
     apply_sets(document, sets)
     return path, document
+
+
+def split_variant(recipe: str) -> tuple[str, str]:
+    """The recipe's own name and its variant, empty where none is named: `core/mine@small`."""
+    name, at, variant = recipe.rpartition("@")
+    return (name, variant) if at and NAME.fullmatch(variant) else (recipe, "")
 
 
 def apply_sets(document: Document, sets: Sequence[str]) -> None:
@@ -84,8 +94,8 @@ def _found(name: str, folder: Path) -> Path:
     )
 
 
-def _read(path: Path, trail: tuple[Path, ...]) -> Document:
-    """The document of a file on top of those it extends."""
+def _read(path: Path, variant: str, trail: tuple[Path, ...]) -> Document:
+    """The document of a file on top of those it extends, with the changes of a variant applied."""
     path = path.absolute()
     document = read_file(path)
     root = document.root
@@ -103,19 +113,38 @@ def _read(path: Path, trail: tuple[Path, ...]) -> Document:
     base_name = expect(document, ("extends",), str, "a path or a built-in name")
     if base_name is not None:
         with placed(document, ("extends",)):
+            base_name, base_variant = split_variant(base_name)
             base_path = _found(base_name, path.parent).absolute()
             if base_path in (*trail, path):
                 raise RecipeError(f"{base_name!r} extends itself", cure="remove one `extends`")
             if len(trail) >= _MAX_EXTENDS:
                 raise RecipeError("too many recipes extend each other", cure="flatten the chain")
-        base = _read(base_path, (*trail, path))
+        base = _read(base_path, base_variant, (*trail, path))
+        for name in _variants(document):
+            base.root.get("variants", {}).pop(name, None)  # they speak of stages that may be gone
         base.merge(document)
         document = base
     for key in ("set", "extends"):
         document.root.pop(key, None)
     for key, value in changes.items():
         _set(document, key, value, change_places[key])
+    variants = _variants(document)
+    if variant and variant not in variants:
+        raise document.error(
+            ("variants",) if variants else (),
+            f"there is no variant {variant!r}",
+            f"write one of: {', '.join(variants)}" if variants else "it has none: leave out the @",
+        )
+    for key, value in variants.get(variant, {}).items():
+        _set(document, key, value, document.place(("variants", variant, key)))
     return document
+
+
+def _variants(document: Document) -> dict[str, dict[str, Any]]:
+    """The changes that each variant makes, by its name."""
+    variants = expect(document, ("variants",), dict, "a map of variants by name") or {}
+    what = "a map of `key.of.value: value`"
+    return {name: expect(document, ("variants", name), dict, what) or {} for name in variants}
 
 
 def _anchor_files(document: Document, folder: Path) -> None:
@@ -148,7 +177,7 @@ def _set(document: Document, dotted_key: str, value: Any, place: Place) -> None:
             message, file=place.file or None, line=place.line, key=dotted_key, cure=cure
         )
 
-    allowed = [key for key in KEYS if key not in ("recipe", "extends", "set")]
+    allowed = [key for key in KEYS if key not in ("recipe", "extends", "set", "variants")]
     if parts[0] not in allowed:
         raise refuse(f"there is no {parts[0]!r} in a recipe", nearest(parts[0], allowed))
     if parts[0] not in ("stages", "decide"):

@@ -78,6 +78,7 @@ def json_schema() -> dict[str, Any]:
             "about": {"type": "string"},
             "extends": {"type": "string"},
             "set": {"type": "object"},
+            "variants": {"type": "object", "additionalProperties": {"type": "object"}},
             "input": reference[IngestSettings],
             "compose": {"type": "object", "additionalProperties": reference[Arrangement]},
             "stages": _entries(stages, about, reference, engine_keys),

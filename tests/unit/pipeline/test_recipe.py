@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from clipmill.pipeline.recipe.lint import lint
 from clipmill.pipeline.recipe.recipe import load_recipe, load_resolved
+from clipmill.pipeline.recipe.recipe_file import builtin_recipes, read_recipe
 from clipmill.pipeline.recipe.yaml_places import MAX_BYTES, Place, plain, read_text
 from clipmill.schemas.errors import RecipeError
 from clipmill.stages.stage import Resources
@@ -144,6 +145,63 @@ def test_a_recipe_can_change_one_value_of_what_it_extends(tmp_path: Path) -> Non
     )
     assert load_recipe(child).stages[0].stage.settings.fps == 9
     assert load_recipe(child, ["stages.describe_clip.fps=10"]).stages[0].stage.settings.fps == 10
+
+
+VARIED = """\
+recipe: 1
+name: varied
+extends: recipe.yaml
+variants:
+  small:
+    stages.score_alignment.encoder.model: embedded
+    engine.attempts: 1
+"""
+
+
+def test_a_variant_is_a_set_of_changes_by_name(tmp_path: Path) -> None:
+    written(tmp_path, BASE)
+    path = written(tmp_path, VARIED, "varied.yaml")
+    plain = ["stages.score_alignment.encoder.model=embedded", "engine.attempts=1"]
+    varied = load_recipe(f"{path}@small")
+    assert varied.resolved == load_recipe(path, plain).resolved != load_recipe(path).resolved
+    assert varied.stages[1].stage.settings.encoder.model == "embedded"
+    assert varied.stages[2].stage.settings.encoder.model != "embedded"
+    assert load_recipe(f"{path}@small", ["engine.attempts=9"]).engine.attempts == 9
+
+
+def test_what_extends_a_recipe_has_its_variants_and_may_build_on_one(tmp_path: Path) -> None:
+    written(tmp_path, BASE)
+    written(tmp_path, VARIED, "varied.yaml")
+    extends = "recipe: 1\nname: third\nextends: varied.yaml\n"
+    heir = written(tmp_path, extends, "heir.yaml")
+    assert load_recipe(f"{heir}@small").stages[1].stage.settings.encoder.model == "embedded"
+    # Written again it is another one: a list of stages of its own may lack those changed below.
+    more = written(tmp_path, f"{extends}variants: {{small: {{engine.attempts: 7}}}}\n", "more.yaml")
+    assert load_recipe(f"{more}@small").engine.attempts == 7
+    assert load_recipe(f"{more}@small").stages[1].stage.settings.encoder.model != "embedded"
+    on_top = written(tmp_path, extends.replace("varied.yaml", "varied.yaml@small"), "top.yaml")
+    assert load_recipe(on_top).engine.attempts == 1
+
+
+def test_an_unknown_variant_and_a_change_of_nothing_name_their_place(tmp_path: Path) -> None:
+    base = written(tmp_path, BASE)
+    path = written(tmp_path, VARIED, "varied.yaml")
+    with pytest.raises(RecipeError, match=r"(?s)no variant 'smal'.*write one of: small") as wrong:
+        load_recipe(f"{path}@smal")
+    assert (wrong.value.file, wrong.value.line) == (str(path), 4)
+    with pytest.raises(RecipeError, match=r"(?s)no variant 'small'.*leave out the @"):
+        load_recipe(f"{base}@small")
+    path.write_text(VARIED.replace("score_alignment.encoder", "score_alinment.encoder"))
+    load_recipe(path)
+    with pytest.raises(RecipeError, match="did you mean 'score_alignment'") as wrong:
+        load_recipe(f"{path}@small")
+    assert wrong.value.line == 6
+
+
+def test_every_variant_that_comes_with_clipmill_can_run() -> None:
+    for name in builtin_recipes():
+        for variant in read_recipe(name)[1].root.get("variants") or ():
+            assert lint(load_recipe(f"{name}@{variant}")) == []
 
 
 def test_a_stage_of_ones_own_is_found_from_the_folder_of_its_recipe(
