@@ -194,7 +194,7 @@ def operators() -> str:
     for name in OPERATORS:
         # Imported by a test, or run by one as a part of a recipe.
         used = rf"import.*\b{name}\b|\.{name} import|" + "|".join(
-            rf'"speech/{recipe}"' for recipe in uses[name] or ["-"]
+            rf'"speech/{recipe}[@"]' for recipe in uses[name] or ["-"]
         )
         tests = [
             str(path.relative_to(ROOT / "tests"))
