@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Segment, Video
 from clipmill.stages.compose.truth import SceneTruth, Truth
 
@@ -129,12 +128,3 @@ class Case:
                 return moment.start_s - SPARED_S, moment.end_s + SPARED_S
         room = HARD_FRAMES * self.frame_s + _ROUNDING
         return seconds - room, seconds + room
-
-    def scene_of(self, span: Span) -> SceneTruth | None:
-        """The scene that a span was cut for: the one whose shot holds most of it."""
-        best: tuple[float, SceneTruth] | None = None
-        for scene, shot in self.scenes():
-            shared = shot.span.overlap_s(span) if shot else 0.0
-            if shared > 0 and (best is None or shared > best[0]):
-                best = shared, scene
-        return best[1] if best else None

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from clipmill.schemas.clocks import Span
+from clipmill.stages.models.teacher_stage import object_schema
 
 Asked = Literal["open", "choice", "yes_no", "counting", "order", "causal", "temporal"]
 """Types of questions that a model may ask."""
@@ -30,19 +31,19 @@ def qa_schema(seconds: float, questions: int, types: tuple[str, ...]) -> dict[st
             "type": "array",
             "minItems": 1,
             "maxItems": 4,
-            "items": _object({"start": second, "end": second}),
+            "items": object_schema({"start": second, "end": second}),
         },
         "answer": text,
         "question": text,
         "options": {"type": "array", "items": text, "maxItems": 5},
     }
-    return _object(
+    return object_schema(
         {
             "questions": {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": questions,
-                "items": _object(item),
+                "items": object_schema(item),
             }
         }
     )
@@ -87,12 +88,3 @@ def _lasts(span: Span, evidence: dict[str, float]) -> bool:
     """Whether anything is left of the evidence in whole ticks."""
     found = within(span, evidence)
     return found.start < found.end
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }

@@ -17,7 +17,7 @@ from clipmill.pipeline.store.store import Store
 RECIPE = Path(__file__).with_name("probe.yaml")
 FAILS = {"unreadable", "undecodable", "no_video"}
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_every_broken_file_ends_in_its_class(real_media: Path, tmp_path: Path) -> None:

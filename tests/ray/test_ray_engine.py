@@ -33,7 +33,7 @@ from tests.unit.pipeline.chains import (
     standard,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 class Crash(Stage[StageSettings]):

@@ -21,7 +21,7 @@ from clipmill.pipeline.output.verify import verify
 from clipmill.pipeline.store.store import Store
 from tests.rendered import render
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 JOB = Path(__file__).with_name("job")
 ENVIRONMENT = {
@@ -60,7 +60,7 @@ def head(tmp_path: Path) -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{dashboard}"
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not answers(f"{address}/api/version"):
             assert node.poll() is None and time.monotonic() < deadline, "the head did not come up"
             time.sleep(0.5)
@@ -92,7 +92,7 @@ def test_a_submitted_job_runs_a_users_own_stage_on_the_cluster(head: str, tmp_pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

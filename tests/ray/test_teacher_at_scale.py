@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parents[1] / "models"))
 
 from local_server import Server
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 def plan_for(url: str, clips: int, concurrency: int = 64) -> Any:
