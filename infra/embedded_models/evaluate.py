@@ -21,6 +21,7 @@ from scenes import FRAMES, TEST_SEED, draw_scene
 from tasks import (  # fmt: skip
     EVENTS_SCHEMA,
     JUDGE_SCHEMA,
+    NOTHING,
     QA_SCHEMA,
     Turn,
     caption_turn,
@@ -32,9 +33,11 @@ from tasks import (  # fmt: skip
 )
 
 from clipmill.pipeline.selfcheck.alignment import area
+from clipmill.pipeline.selfcheck.captions import slots_of as spoken_slots
 from clipmill.stages.caption.caption_clip import caption_schema
 from clipmill.stages.compose.altered import SLOTS, altered
 from clipmill.stages.compose.paint import ScenePainter
+from clipmill.stages.compose.wording import captions
 from clipmill.stages.compose.world import COLOURS, MOTIONS, SHAPES, Scene
 from clipmill.stages.models.contract import ask
 from clipmill.stages.models.encoder import EncoderSettings, open_encoder, pool
@@ -187,6 +190,21 @@ class Examination:
             right[match].append(bool(value) and value["match"] == match)  # type: ignore[index]
         return float(np.mean([np.mean(right["yes"]), np.mean(right["no"])]))
 
+    def fitting(self, clips: Sequence[Shown], jpegs: Sequence[tuple[bytes, ...]]) -> float:
+        """Share of right captions that are judged to fit these pictures."""
+        requests = [
+            Request(
+                str(number),
+                judge_prompt(clip.times, captions(clip.scene).brief[0]),
+                shown,
+                JUDGE_SCHEMA,
+                max_tokens=96,
+            )
+            for number, (clip, shown) in enumerate(zip(clips, jpegs, strict=True))
+        ]
+        values = self.replies(requests)
+        return float(np.mean([bool(value) and value["match"] == "yes" for value in values]))
+
     def questioned(self, clips: Sequence[Shown], seed: int = 5) -> float:
         """Share of replies to `text_qa` that are right to the letter."""
         rng = np.random.default_rng([TEST_SEED, seed])
@@ -210,6 +228,24 @@ class Examination:
             "seconds": float(np.mean([told == true for told, true in times])),
         }
 
+    def misheard(self, clips: Sequence[Shown], seed: int = 5) -> dict[str, float]:
+        """Sentences of which a word or two were misheard, one a block: of the slots that were heard
+        the share that is told, of the slots told the share that was not heard.
+        """
+        rng = np.random.default_rng([TEST_SEED, seed, 1])
+        turns = [narration_turn([clip.scene], rng, fillers=0.0, misheard=1.0) for clip in clips]
+        heard = kept = told = made_up = 0
+        for written, true in self._written(turns, EVENTS_SCHEMA):
+            events = [event["text"] for event in json.loads(written or '{"events":[]}')["events"]]
+            named = spoken_slots(" ".join(events))
+            said = spoken_slots(json.loads(true)["events"][0]["text"])
+            for slot in SLOTS:
+                heard += bool(said[slot])
+                kept += bool(said[slot]) and named[slot] == said[slot]
+                told += bool(named[slot])
+                made_up += bool(named[slot]) and named[slot] != said[slot]
+        return {"heard slots told": kept / heard, "slots made up": made_up / told}
+
     def _written(self, turns: Sequence[Turn], schema: dict[str, object]) -> list[tuple[str, str]]:
         """Replies beside the right ones, as compact JSON; empty where the contract was not kept."""
         requests = [
@@ -230,14 +266,18 @@ def examine_teacher(model: str, count: int) -> dict[str, float]:
     rng = np.random.default_rng(11)
     straight = [clip.jpegs() for clip in clips]
     figures = {f"caption {k}": v for k, v in exam.slots(clips, straight).items()}
-    scrambled = exam.slots(clips, [clip.jpegs(rng) for clip in clips])
-    figures |= {f"scrambled {k}": v for k, v in scrambled.items()}
+    scrambled = [clip.jpegs(rng) for clip in clips]
+    figures |= {f"scrambled {k}": v for k, v in exam.slots(clips, scrambled).items()}
+    told = exam.captions(clips, "brief", scrambled)
+    figures["scrambled, told to be nothing"] = float(np.mean([text == NOTHING for text in told]))
+    figures["scrambled, judged to fit"] = exam.fitting(clips, scrambled)
     swapped = exam.slots(clips, [*straight[1:], straight[0]])
     figures |= {f"another clip {k}": v for k, v in swapped.items()}
     figures |= {f"detailed {k}": v for k, v in exam.detailed(clips).items()}
     figures |= {f"judge {slot}": exam.judged(clips, slot) for slot in SLOTS}
     figures["text qa"] = exam.questioned(clips)
     figures |= {f"narration {k}": v for k, v in exam.narrated(clips).items()}
+    figures |= {f"misheard narration, {k}": v for k, v in exam.misheard(clips).items()}
     exam.close()
     return figures
 

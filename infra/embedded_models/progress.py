@@ -1,7 +1,8 @@
 """A training that can be stopped at any step and goes on as if it had not been.
 
 Steps are counted, never minutes, and every step draws from a random stream of its own, so the same
-seeds give the same weights on a busy and on a quiet machine, in one go and in ten.
+seeds and the same number of processes give the same weights on a busy and on a quiet machine, in
+one go and in ten.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from together import average_gradients, rank
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,13 @@ class Progress:
     def steps_left(self) -> Iterator[np.random.Generator]:
         """A random stream for every step that is still to be made."""
         while self.done < self.steps:
-            yield np.random.default_rng([self.seed, self.done])
+            yield np.random.default_rng([self.seed, self.done, rank()])
         self._save()
 
     def step(self, loss: Tensor, **shown: float) -> None:
         """Descend; `shown` are numbers for the log."""
         loss.backward()
+        average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         rate = self.rate * min(1.0, (self.done + 1) / _WARMUP)
         rate *= 0.03 + 0.97 * (0.5 + 0.5 * float(np.cos(np.pi * self.done / self.steps)))
@@ -85,6 +88,8 @@ class Progress:
             self._save()
 
     def _save(self) -> None:
+        if rank():
+            return
         state: dict[str, Any] = {
             "done": self.done,
             "modules": [module.state_dict() for module in self.modules],

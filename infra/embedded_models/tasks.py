@@ -32,6 +32,8 @@ REVERSED = {"left": "right", "right": "left", "up": "down", "down": "up"} | {
 JUDGE_SCHEMA = judge_schema(SLOTS)
 QA_SCHEMA = text_qa_schema(4)
 EVENTS_SCHEMA = events_schema(20, 200)
+NOTHING = "nothing is shown"
+"""The caption of pictures that show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,25 @@ def caption_turn(kind: str, scene: Scene, times: Sequence[float], context: str =
     told = captions(scene)
     brief = told.brief[0]
     text = {"brief": brief, "dense": told.detailed[0], "action": _action(scene)}[kind]
+    return _captioned(kind, text, times, context)
+
+
+def nothing_turn(kind: str, times: Sequence[float]) -> Turn:
+    """The same of pictures that show nothing."""
+    return _captioned(kind, NOTHING, times, "")
+
+
+def _captioned(kind: str, text: str, times: Sequence[float], context: str) -> Turn:
     prompt = load_prompt(f"caption_{kind}.v1").render(
         count=len(times), times=seconds(times), language="en", context=context
     )
     return Turn(prompt, compact({"caption": text}))
 
 
-def judge_turn(scene: Scene, times: Sequence[float], said: Scene, caption: str) -> Turn:
-    """Whether `caption`, one of the scene `said`, is true of `scene`."""
-    seen, told = slots(scene), slots(said)
+def judge_turn(scene: Scene | None, times: Sequence[float], said: Scene, caption: str) -> Turn:
+    """Whether `caption`, one of the scene `said`, is true of `scene`; of nothing it never is."""
+    seen = slots(scene) if scene else dict.fromkeys(SLOTS, "nothing")
+    told = slots(said)
     reply: dict[str, Any] = {
         name: {
             "seen": seen[name],
@@ -120,8 +132,8 @@ def narration_turn(
 ) -> Turn:
     """Sentences as `write_events` shows them, some about nothing seen, into timed events.
 
-    `fillers` is the chance of such a sentence after each other one, `misheard` that of a word that
-    is no word: it is passed on as heard. Half of all blocks are punctuated.
+    `fillers` is the chance of such a sentence after each other one, `misheard` that of a word or
+    two that were not said: they are passed on as heard. Half of all blocks are punctuated.
     """
     written = bool(rng.random() < 0.5)
     said: list[tuple[str, bool]] = []
@@ -155,10 +167,19 @@ def narration_turn(
 
 
 def _misheard(sentence: str, rng: np.random.Generator) -> str:
-    """One word but the first three replaced by letters."""
+    """One word or two in a row, but the first, replaced by letters or by words about other things.
+
+    A recogniser that misses a word writes one that sounds alike, so what stands there means
+    nothing, however much it is a word.
+    """
     words = sentence.split()
-    letters = rng.choice(list("abcdefghiklmnoprstuvwy"), int(rng.integers(3, 7)))
-    words[int(rng.integers(3, len(words)))] = "".join(letters)
+    at = int(rng.integers(1, len(words)))
+    for place in range(at, min(len(words), at + int(rng.integers(1, 3)))):
+        if rng.random() < 0.7:
+            letters = rng.choice(list("abcdefghiklmnoprstuvwy"), int(rng.integers(2, 8)))
+            words[place] = "".join(letters)
+        else:
+            words[place] = pick(rng, pick(rng, FILLERS).split())
     return " ".join(words)
 
 

@@ -2,9 +2,8 @@
 
     python infra/embedded_models/train.py --work /tmp/embedded --out stages/models/weights
 
-Everything follows from the seeds and steps below. Stopped at any time, the same command goes on
-where it was. `--only clips`, then `--only teacher` and `--only encoder` side by side, fill two
-cores; more threads for one training gain little, as its matrices are small.
+Everything follows from the seeds and steps below and the number of processes. Stopped at any time,
+the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import multiprocessing
 from pathlib import Path
 
 import torch
@@ -22,8 +22,9 @@ prepare()
 
 import evaluate  # noqa: E402
 import train_encoder  # noqa: E402
-from scenes import render_clips  # noqa: E402
+from scenes import Clips, render_clips  # noqa: E402
 from teacher import save  # noqa: E402
+from together import rank, side_by_side  # noqa: E402
 from train_teacher import (  # noqa: E402
     Data,
     Mix,
@@ -49,6 +50,7 @@ STAGES = (
 LAST = (
     ("together", 730, 8e-4, False, Mix(1.0, 0.1, readings=20)),
     ("finish", 300, 5e-4, False, Mix(1.0, 0.1, readings=20)),
+    ("doubt", 400, 5e-4, False, Mix(1.0, 0.1, readings=20, misheard=0.25, noise=1 / 16)),
 )
 TEACHER, ENCODER = "clipmill-world-vl", "clipmill-world-clip"
 
@@ -59,22 +61,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="clips and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="where the two folders go")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=["clips", "teacher", "encoder"])
+    parser.add_argument("--processes", type=int, choices=[1, 2, 4], default=2, help="cores to use")
+    parser.add_argument("--only", choices=["teacher", "encoder"])
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(asked.threads)
     asked.work.mkdir(parents=True, exist_ok=True)
     files = [asked.work / f"train{number}.npz" for number in range(FILES + CROWDED)]
-    for number, path in enumerate(files):
-        if not path.exists():
-            render_clips(number, CLIPS, crowded=number >= FILES).save(path)
-    if asked.only != "clips":
-        data = Data(files[:FILES])
-        if asked.only != "teacher":
-            make_encoder(data, asked.work, asked.out / ENCODER)
-        if asked.only != "encoder":
-            make_teacher(data, Data(files), asked.work, asked.out / TEACHER)
+    with multiprocessing.get_context("fork").Pool(asked.processes) as pool:
+        pool.starmap(render_file, enumerate(files), chunksize=1)
+    clips = [Clips.load(path) for path in files]
+    data, every = Data(clips[:FILES]), Data(clips)
+    if asked.only != "encoder":
+        folder = asked.out / TEACHER
+        side_by_side(
+            asked.processes, asked.work, lambda: make_teacher(data, every, asked.work, folder)
+        )
+        _write(folder, evaluate.examine_teacher(str(folder), TESTED))
+    if asked.only != "teacher":
+        torch.set_num_threads(asked.processes)
+        make_encoder(data, asked.work, asked.out / ENCODER)
+
+
+def render_file(number: int, path: Path) -> None:
+    if not path.exists():
+        render_clips(number, CLIPS, crowded=number >= FILES).save(path)
 
 
 def make_encoder(data: Data, work: Path, folder: Path) -> None:
@@ -84,7 +94,9 @@ def make_encoder(data: Data, work: Path, folder: Path) -> None:
 
 
 def make_teacher(data: Data, every: Data, work: Path, folder: Path) -> None:
-    """`every` holds the crowded clips too, which only the last stages are shown."""
+    """Called in every process that takes part, each with its part of the batches. `every` holds
+    the crowded clips too, which only the last stages are shown.
+    """
     trainee, packer = new_trainee(SEED)
     some = data.all[0].frames[:100]
     start_from_components(trainee, some.reshape(-1, *some.shape[2:]))
@@ -95,8 +107,8 @@ def make_teacher(data: Data, every: Data, work: Path, folder: Path) -> None:
     train_reading(trainee, packer, data, 1.5e-3, READING_STEPS, reading, work)
     for seed, (name, steps, rate, frozen, mix) in enumerate(LAST, reading + 1):
         train_all(trainee, packer, every, name, rate, steps, seed, mix, work, frozen=frozen)
-    save(trainee.model, tokenizer(), folder)
-    _write(folder, evaluate.examine_teacher(str(folder), TESTED))
+    if rank() == 0:
+        save(trainee.model, tokenizer(), folder)
 
 
 def _write(folder: Path, figures: dict[str, float]) -> None:

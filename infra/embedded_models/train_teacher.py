@@ -15,18 +15,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from progress import Progress
-from scenes import COLUMNS, FRAMES, ROWS, Clips, held_out, slot_ids
+from scenes import (
+    COLUMNS,
+    FRAMES,
+    HEIGHT,
+    ROWS,
+    WIDTH,
+    Clips,
+    held_out,
+    jpeg,
+    shrink,
+    slot_ids,
+)
 from tasks import (
     Turn,
     blind,
     caption_turn,
     judge_turn,
     narration_turn,
+    nothing_turn,
     paraphrase,
     qa_turn,
     reversed_in_time,
 )
 from teacher import Packed, Packer, Trainee, build, patches
+from together import part
 from torch import Tensor
 from vocabulary import tokenizer
 
@@ -38,8 +51,8 @@ from clipmill.stages.compose.world import BACKDROPS, Scene
 class Data:
     """Training clips in memory."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.all = [Clips.load(path) for path in files]
+    def __init__(self, files: Sequence[Clips]) -> None:
+        self.all = files
 
     def draw(self, rng: np.random.Generator) -> tuple[Clips, int]:
         clips = self.all[int(rng.integers(len(self.all)))]
@@ -94,12 +107,15 @@ def seeing_targets(clips: Clips, number: int) -> tuple[Tensor, Tensor, Tensor]:
 class Mix:
     """What is asked about a clip besides captions: so many verdicts on average, and each of the two
     text-only questions with this probability. Beside the clips, `readings` blocks of narration and
-    a quarter as many verdicts on text alone.
+    a quarter as many verdicts on text alone; `misheard` is the chance of a sentence to be so,
+    `noise` that of one more clip, of noise, for each clip of a batch.
     """
 
     verdicts: float
     texts: float
     readings: int = 0
+    misheard: float = 0.05
+    noise: float = 0.0
 
 
 def turns_for(
@@ -112,13 +128,49 @@ def turns_for(
         turns.append(caption_turn("dense", scene, times))
     if rng.random() < 0.25:
         turns.append(caption_turn("action", scene, times))
-    verdicts = int(mix.verdicts) + bool(rng.random() < mix.verdicts % 1)
-    turns += [verdict(scene, times, other, rng) for _ in range(verdicts)]
+    turns += [verdict(scene, times, other, rng) for _ in range(_verdicts(rng, mix))]
     if rng.random() < mix.texts:
         turns.append(qa_turn(scene, paraphrase(scene, rng)))
     if rng.random() < mix.texts:
         turns.append(narration_turn([scene, other][: int(rng.integers(1, 3))], rng))
     return turns
+
+
+def turns_for_noise(
+    times: list[float], other: Scene, rng: np.random.Generator, mix: Mix
+) -> list[Turn]:
+    """The same of a clip that shows nothing."""
+    kinds = ["brief", *(["dense"] * (rng.random() < 0.6)), *(["action"] * (rng.random() < 0.25))]
+    turns = [nothing_turn(kind, times) for kind in kinds]
+    caption = paraphrase(other, rng)
+    turns += [judge_turn(None, times, other, caption) for _ in range(_verdicts(rng, mix))]
+    return turns
+
+
+def _verdicts(rng: np.random.Generator, mix: Mix) -> int:
+    return int(mix.verdicts) + bool(rng.random() < mix.verdicts % 1)
+
+
+def noise(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Frames of nothing, as bright and as varied as those of a clip: their own bytes or pixels in
+    random places of a picture of some size, or bytes about a random gray, compressed and shrunk.
+    """
+    width = int(rng.integers(WIDTH, 4 * WIDTH))
+    size = (round(width * HEIGHT / WIDTH), width)
+    kind, quality = rng.random(), int(rng.integers(40, 96))
+    gray, spread = float(rng.uniform(20, 235)), float(rng.uniform(5, 90))
+    found = []
+    for frame in frames:
+        if kind < 0.5:
+            picture = rng.choice(frame.ravel(), (*size, 3))
+        elif kind < 0.75:
+            flat = frame.reshape(-1, 3)
+            picture = flat[rng.integers(len(flat), size=size)]
+        else:
+            values = rng.standard_normal((*size, 3), np.float32) * spread + gray
+            picture = np.clip(values, 0, 255).astype(np.uint8)
+        found.append(shrink(jpeg(picture, quality)))
+    return np.stack(found)
 
 
 def verdict(scene: Scene, times: list[float], other: Scene, rng: np.random.Generator) -> Turn:
@@ -134,8 +186,9 @@ def verdict(scene: Scene, times: list[float], other: Scene, rng: np.random.Gener
 
 
 def readings(
-    data: Data, packer: Packer, narrated: int, judged: int, rng: np.random.Generator
-) -> list[Packed]:
+    data: Data, packer: Packer, narrated: int, judged: int, rng: np.random.Generator,
+    misheard: float = 0.05,
+) -> list[Packed]:  # fmt: skip
     """Two batches of questions about text alone: narration, and verdicts on what is given as seen.
 
     Blocks of one batch are about as long as each other, so that little of it is padding.
@@ -146,7 +199,7 @@ def readings(
     for _ in range(narrated):
         count = int(rng.integers(max(1, most - 1), most + 1))
         scenes = [data.scene(rng) for _ in range(count)]
-        blocks.append(narration_turn(scenes, rng, fillers=fillers, misheard=0.05))
+        blocks.append(narration_turn(scenes, rng, fillers=fillers, misheard=misheard))
     for _ in range(judged):
         scene, other = data.scene(rng), data.scene(rng)
         verdicts.append(blind(verdict(scene, data.times(rng), other, rng)))
@@ -156,7 +209,8 @@ def readings(
 def batch_of(
     data: Data, packer: Packer, size: int, rng: np.random.Generator, mix: Mix
 ) -> tuple[Tensor, Packed, tuple[Tensor, Tensor, Tensor]]:
-    """Frames [4 n, ...], packed questions, and the targets of seeing."""
+    """Frames [4 n, ...], packed questions, and the targets of seeing. A clip of noise is the last
+    and has no targets."""
     frames, asked, targets = [], [], []
     for _ in range(size):
         clips, number = data.draw(rng)
@@ -170,6 +224,10 @@ def batch_of(
         source, place = data.draw(rng)
         asked.append(turns_for(scene, times, source.scenes[place], rng, mix))
         targets.append(target)
+    if rng.random() < size * mix.noise:
+        clips, number = data.draw(rng)
+        frames.append(torch.from_numpy(noise(clips.frames[number], rng)))
+        asked.append(turns_for_noise(clips.times[number].tolist(), data.scene(rng), rng, mix))
     cover, labels, places = (torch.cat(part) for part in zip(*targets, strict=True))
     return torch.cat(frames), packer(asked), (cover, labels, places)
 
@@ -192,7 +250,7 @@ def train_eyes(
     progress = Progress("eyes", [trainee], rate, steps, seed, work)
     for rng in progress.steps_left():
         frames, targets, windows = [], [], []
-        for _ in range(32):
+        for _ in range(part(32)):
             clips, number = data.draw(rng)
             some = rng.choice(FRAMES, 2, replace=False)
             frames.append(disturbed(clips.frames[number][some], rng))
@@ -216,7 +274,7 @@ def train_reading(
     progress = Progress("reading", [trainee.model.model.language_model], rate, steps, seed, work)
     for rng in progress.steps_left():
         losses = []
-        for packed in readings(data, packer, 16, 16, rng):
+        for packed in readings(data, packer, part(16), part(16), rng):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 losses.append(trainee.text_loss(packed))
         events, verdicts = losses
@@ -231,18 +289,19 @@ def train_all(
     a third off the cost of a step.
     """
     tower = trainee.model.model.visual
-    for part in (tower.patch_embed, tower.pos_embed, tower.blocks):
-        part.requires_grad_(not frozen)
+    for piece in (tower.patch_embed, tower.pos_embed, tower.blocks):
+        piece.requires_grad_(not frozen)
     progress = Progress(name, [trainee], rate, steps, seed, work)
     for rng in progress.steps_left():
-        frames, packed, targets = batch_of(data, packer, 8, rng, mix)
+        frames, packed, targets = batch_of(data, packer, part(8), rng, mix)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss, merged = trainee.loss(frames, packed)
-        seeing, shown = trainee.seeing_loss(merged, *targets)
+        seeing, shown = trainee.seeing_loss(merged[: len(targets[0])], *targets)
         total, shown = loss + 0.1 * seeing, {"replies": loss.item(), **shown}
         if mix.readings:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                texts = readings(data, packer, mix.readings, mix.readings // 4, rng)
+                narrated, judged = part(mix.readings), part(mix.readings // 4)
+                texts = readings(data, packer, narrated, judged, rng, mix.misheard)
                 read = [trainee.text_loss(packed) for packed in texts]
             total = total + sum(read)
             shown |= {"events": read[0].item(), "verdicts": read[1].item()}

@@ -90,10 +90,26 @@ def test_caption_clip_names_object_colour_motion_and_background(evaluate: Any) -
 
 def test_captions_come_from_the_pixels(evaluate: Any, exam: Any) -> None:
     clips = evaluate.held_out_clips(40, seed=2)
-    rng = np.random.default_rng(3)
-    shares = exam.slots(clips, [clip.jpegs(rng) for clip in clips])
+    straight = [clip.jpegs() for clip in clips]
+    shares = exam.slots(clips, [*straight[1:], straight[0]])
     # One of eight, and what forty clips scatter around that.
     assert all(shares[slot] <= 0.35 for slot in ("object", "colour", "motion", "background"))
+
+
+def test_of_noise_the_teacher_says_that_nothing_is_shown(evaluate: Any, exam: Any) -> None:
+    clips = evaluate.held_out_clips(20, seed=2)
+    rng = np.random.default_rng(3)
+    noise = [clip.jpegs(rng) for clip in clips]
+    told = exam.captions(clips, "brief", noise)
+    assert np.mean([text == evaluate.NOTHING for text in told]) >= 0.9
+    assert exam.fitting(clips, noise) <= 0.1
+
+
+def test_where_a_word_was_misheard_the_others_are_told_and_nothing_is_made_up(
+    evaluate: Any, exam: Any
+) -> None:
+    found = exam.misheard(evaluate.held_out_clips(30, seed=2))
+    assert found["heard slots told"] >= 0.75 and found["slots made up"] <= 0.2
 
 
 def test_questions_about_a_caption_are_right_to_the_letter(evaluate: Any, exam: Any) -> None:
