@@ -31,6 +31,8 @@ class Settings(StageSettings):
     """Frames read per segment, spread evenly over those that were sampled."""
     min_confidence: float = Field(default=0.6, ge=0, le=1)
     """Lines read with less are dropped; texture and foliage read as words at about 0.5."""
+    min_letters: int = Field(default=2, ge=1)
+    """Lines with fewer letters and digits are dropped: a ring is read as an o, with confidence."""
 
 
 class ReadOcr(Stage[Settings]):
@@ -56,11 +58,7 @@ class ReadOcr(Stage[Settings]):
         screens = []
         shares = []
         for frame in frames:
-            lines = [
-                line
-                for line in self._reader.read(frame.jpeg)
-                if line.confidence >= self.settings.min_confidence and line.text.strip()
-            ]
+            lines = [line for line in self._reader.read(frame.jpeg) if self._counts(line)]
             screens.append(lines)
             shares.append(text_share(lines, frame.width, frame.height))
         segment.scores["text_area"] = sum(shares) / len(shares)
@@ -68,6 +66,11 @@ class ReadOcr(Stage[Settings]):
         if text:
             author = self.author(self._reader.model, self._reader.revision)
             segment.add_text("ocr", text, author)
+
+    def _counts(self, line: ScreenLine) -> bool:
+        letters = sum(letter.isalnum() for letter in line.text)
+        enough = letters >= self.settings.min_letters
+        return enough and line.confidence >= self.settings.min_confidence
 
 
 def text_share(lines: Iterable[ScreenLine], width: int, height: int) -> float:

@@ -69,6 +69,14 @@ def test_no_text_is_an_area_of_zero_and_no_frames_is_no_score(stage: ReadOcr) ->
     assert read(stage).scores == {}
 
 
+def test_a_ring_is_no_letter_however_much_it_looks_like_one(stage: ReadOcr) -> None:
+    ring = ("O", 300, 150)
+    assert not read(stage, frame(ring)).texts
+    lenient = ReadOcr(Settings(min_letters=1))
+    lenient.setup()
+    assert read(lenient, frame(ring)).texts[0].text == "O"
+
+
 def test_no_more_frames_are_read_than_allowed_and_they_are_spread(stage: ReadOcr) -> None:
     frames = [frame((f"Page {word}", 60, 60)) for word in ("one", "two", "six", "ten")]
     lines = read(stage, *frames).texts_of("ocr")[0].text.splitlines()
