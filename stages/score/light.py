@@ -33,6 +33,9 @@ COLOURS = {
     "brown": (115, 75, 45),
 }
 """Reference colours in sRGB; a pixel takes the name of the nearest in CIELAB (CIE 1976)."""
+NEUTRAL, TINT = ("black", "white", "grey"), 1.5
+"""Chroma counts so many times against colours that have none: steel is blue and sand is brown
+long before they are as far from grey as from any full colour."""
 
 Picture = npt.NDArray[np.uint8]
 
@@ -122,7 +125,9 @@ def _names(picture: Picture) -> Counter[str]:
         return converted.reshape(-1, 3)
 
     small = cv2.resize(picture, (32, 18), interpolation=cv2.INTER_AREA)
-    references = lab(np.array([list(COLOURS.values())], np.uint8))
-    distances = np.linalg.norm(lab(small)[:, None] - references[None], axis=2)
     names = list(COLOURS)
+    references = lab(np.array([list(COLOURS.values())], np.uint8))
+    differences = lab(small)[:, None] - references[None]
+    differences[:, [name in NEUTRAL for name in names], 1:] *= TINT
+    distances = np.linalg.norm(differences, axis=2)
     return Counter(names[index] for index in distances.argmin(axis=1))

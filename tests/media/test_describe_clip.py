@@ -116,6 +116,10 @@ def test_a_cut_inside_does_not_invent_a_move(scenery: Any) -> None:
         ((250, 230, 70), "bright", "yellow"),
         ((60, 140, 50), "medium", "green"),
         ((110, 70, 40), "medium", "brown"),
+        ((140, 138, 130), "medium", "grey"),  # concrete
+        ((210, 180, 140), "bright", "brown"),  # sand
+        ((54, 125, 166), "medium", "cyan"),  # water
+        ((20, 30, 80), "dark", "blue"),  # the sky at night
     ],
 )
 def test_light_and_colour_are_named(colour: tuple[int, int, int], light: str, name: str) -> None:
