@@ -121,13 +121,13 @@ def _packages(recipe: Recipe) -> Iterator[RecipeError]:
     for index, entry in enumerate(recipe.stages):
         if entry.env is not None:
             continue  # another interpreter, whose packages cannot be seen from here
-        for module, extra in sorted(entry.stage.requires().items()):
-            if not _installed(module):
-                yield recipe.document.error(
-                    ("stages", index, entry.operator),
-                    f"{entry.name} needs the package {module!r}, which is not installed",
-                    f"pip install 'clipmill[{extra}]'",
-                )
+        missing = {m: extra for m, extra in entry.stage.requires().items() if not _installed(m)}
+        if missing:
+            yield recipe.document.error(
+                ("stages", index, entry.operator),
+                f"{entry.name} needs what is not installed: {', '.join(sorted(missing))}",
+                f"pip install 'clipmill[{','.join(sorted(set(missing.values())))}]'",
+            )
 
 
 def _resources(recipe: Recipe, cluster: Cluster) -> Iterator[RecipeError]:
