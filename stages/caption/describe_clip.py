@@ -106,6 +106,7 @@ class DescribeClip(Stage[Settings]):
     """Describe camera, motion, light and colour of each segment by measurement alone."""
 
     settings: Settings
+    version = 2
     needs = frozenset({"probe", "segments:{layer}"})
     provides = frozenset(
         {f"texts:slot:{slot}" for slot in ("camera", "motion", "light", "colour")}
