@@ -24,13 +24,19 @@ import av
 import numpy as np
 
 from clipmill.pipeline.recipe.recipe import load_recipe
+from clipmill.schemas.clocks import MILLISECONDS
+from clipmill.schemas.records import Author, Part, Transcript, Video
+from clipmill.stages.asr_text.restore_sentences import RestoreSentences
+from clipmill.stages.asr_text.restore_sentences import Settings as Sentences
 from clipmill.stages.compose.render_synthetic import Settings, render
 from clipmill.stages.media.audio import audio
 from clipmill.stages.media.probe import probe
 from clipmill.stages.models.aligners.pocketsphinx import PocketSphinxAligner
-from clipmill.stages.models.recognizer import SpeechRecognizer
+from clipmill.stages.models.recognizer import Recognition, SpeechRecognizer
 from clipmill.stages.models.recognizers.pocketsphinx import PocketSphinx
 from clipmill.stages.models.vad import RATE, Pcm
+from clipmill.stages.split.split_transcript import Settings as Splits
+from clipmill.stages.split.split_transcript import SplitTranscript
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = (
@@ -88,7 +94,10 @@ def distance(truth: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def listen(recogniser: SpeechRecognizer, pcm: Iterable[Pcm]) -> list[Timed]:
-    heard = recogniser.recognize(pcm, "en")
+    return timed(recogniser.recognize(pcm, "en"))
+
+
+def timed(heard: Recognition) -> list[Timed]:
     return [
         (plain, word.start / 1000, word.end / 1000)
         for utterance in heard.utterances
@@ -97,16 +106,35 @@ def listen(recogniser: SpeechRecognizer, pcm: Iterable[Pcm]) -> list[Timed]:
     ]
 
 
-def rendered(recogniser: SpeechRecognizer) -> Tally:
-    """Two minutes of rendered narration whose word times are known to the sample."""
+def rendered(recogniser: SpeechRecognizer) -> tuple[Tally, list[float]]:
+    """Two minutes of rendered narration whose word times are known to the sample.
+
+    Returns the errors of its words, and for both borders of every sentence how many seconds away
+    the nearest border of a clip is that is cut at what was heard.
+    """
     tally = Tally()
+    away: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         for video in render(NARRATED, Path(folder)):
-            truth = [
-                (w.text, w.start_s, w.end_s) for line in video.truth.narration for w in line.words
-            ]
-            tally.add(truth, listen(recogniser, audio(video.path, probe(video.path))))
-    return tally
+            lines = video.truth.narration
+            truth = [(w.text, w.start_s, w.end_s) for line in lines for w in line.words]
+            heard = recogniser.recognize(audio(video.path, probe(video.path)), "en")
+            tally.add(truth, timed(heard))
+            spans = clips(heard)
+            for n in range(2):
+                ends = np.array([span[n] for span in spans])
+                told = [(line.start_s, line.end_s)[n] for line in lines]
+                away += [float(np.abs(ends - at).min()) for at in told]
+    return tally, away
+
+
+def clips(heard: Recognition) -> list[tuple[float, float]]:
+    """Start and end in seconds of the clips that the sentences of a transcript make."""
+    said = Transcript(MILLISECONDS, Author("heard"), "speech", "en", 0, heard.utterances)
+    part = Part(Video("v", "v.mp4", transcripts=[said]))
+    RestoreSentences(Sentences(pause_s=0.3)).process(part)
+    SplitTranscript(Splits()).process(part)
+    return [(s.span.start_s, s.span.end_s) for s in part.video.layer("speech")]
 
 
 def placed(aligner: PocketSphinxAligner, words: Sequence[Timed], pcm: Pcm) -> list[Timed]:
@@ -226,12 +254,16 @@ def recognisers(media: Path | None) -> str:
     """Word errors and word-time errors, on rendered speech and on real where there is some."""
     recogniser = SpeechRecognizer(PocketSphinx())
     lines = ["| speech | words | word errors | word times, median / 95 % |", "|---|---|---|---|"]
-    lines.append(rendered(recogniser).row("pocketsphinx, rendered narration"))
+    tally, away = rendered(recogniser)
+    lines.append(tally.row("pocketsphinx, rendered narration"))
     for name, tally in (real(recogniser, media) if media is not None else {}).items():
         heard = f"| pocketsphinx, {name} | 0 | {tally.wrong} words heard | - |"
         lines.append(tally.row(f"pocketsphinx, {name}") if tally.said else heard)
     for name, tally in given(PocketSphinxAligner(), media).items():
         lines.append(tally.row(f"`align_words`, pocketsphinx: words given, {name}", given=True))
+    near = np.mean(np.array(away) <= 0.2)
+    cut = "Clips cut at the sentences that PocketSphinx hears in rendered narration have"
+    lines += ["", f"{cut} {near:.0%} of {len(away)} spoken borders within 0.2 s."]
     return "\n".join(lines)
 
 
