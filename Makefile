@@ -13,8 +13,9 @@ demo: .venv/.demo
 	$(BIN)/clipmill demo demo
 
 # Two at a time, also those that start a Ray or wait for a moment to kill a run: they mostly wait.
+# Torch has one thread, because two that share a core with other work wait for one another.
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile --durations 15
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 15
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

@@ -103,14 +103,19 @@ def test_twenty_kills_lose_and_double_nothing(
     assert len(expected) >= 2
 
     def kill_and_go_on(number: int, name: str, moment: Moment) -> bool:
-        out = tmp_path / str(number)
-        out.mkdir()
-        process = start(footage, out)
-        begin = time.monotonic()
-        while process.poll() is None and not moment(out, time.monotonic() - begin):
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        killed = process.wait() == -signal.SIGKILL
+        for attempt in range(3):  # on a machine with other work no two runs take the same time
+            out = tmp_path / f"{number}-{attempt}"
+            out.mkdir()
+            process = start(footage, out)
+            begin = time.monotonic()
+            while process.poll() is None and not moment(
+                out, (time.monotonic() - begin) * 2**attempt
+            ):
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+            killed = process.wait() == -signal.SIGKILL
+            if killed:
+                break
         finish(start(footage, out))
         assert shards(out) == expected, f"killed: {name}"
         report = verify(Store.open(out))
