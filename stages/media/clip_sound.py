@@ -26,6 +26,7 @@ import av
 from clipmill.schemas.records import Probe, Stream
 from clipmill.stages.media.audio import Samples, audio, has_audio
 from clipmill.stages.media.clip import Encoding, Wanted
+from clipmill.stages.media.coded import renewed
 from clipmill.stages.media.limits import Limits
 
 FRAME = 1024  # samples of an AAC-LC packet
@@ -113,7 +114,7 @@ def _run(container: Any, stream: Any, first: int, last: int) -> list[tuple[int, 
             if not packet.size:
                 continue
             tick = packet.pts
-            if tick is None or packet.is_corrupt or packet.has_sidedata("new_extradata"):
+            if tick is None or packet.is_corrupt or renewed(packet):
                 return []
             if tick >= last:
                 break

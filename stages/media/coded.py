@@ -90,7 +90,7 @@ def _packets(
                 continue
             if packet.pts is None or packet.is_corrupt:
                 raise Unclear("packets without times")
-            if packet.has_sidedata("new_extradata"):
+            if renewed(packet):
                 raise Unclear("changing parameter sets")
             if end is not None and packet.dts is not None and packet.dts >= end:
                 return
@@ -102,6 +102,42 @@ def _packets(
         raise Unclear(str(error)) from error
     except av.FFmpegError as error:
         raise Unclear("damaged packets") from error
+
+
+def renewed(packet: Any) -> bool:
+    """Whether a packet brings another decoder configuration along."""
+    # PyAV's has_sidedata takes ten times as long for the usual packet, which has none.
+    return any(data.data_type == "new_extradata" for data in packet.iter_sidedata())
+
+
+def again(container: Any, probe: Probe, ticks: list[int]) -> Iterator[Any]:
+    """Packets that `index` has listed, once more: a clean point and what follows it without a gap,
+    `ticks` in decoding order. Raises `Unclear` where the file holds others now."""
+    stream = container.streams[probe.picture.index]
+    for target in (ticks[0], _START):
+        with suppress(OSError):  # a broken index
+            container.seek(target, stream=stream, backward=True)
+        left = iter(ticks)
+        due = next(left)
+        started = False
+        for packet in container.demux(stream):
+            if not packet.size or packet.pts is None:
+                continue
+            if packet.pts != due:
+                if started:
+                    raise Unclear("packets that were there before")
+                if packet.is_keyframe and packet.pts > due:
+                    break  # behind the target
+                continue
+            started = True
+            yield packet
+            following = next(left, None)
+            if following is None:
+                return
+            due = following
+        if started:
+            break
+    raise Unclear("packets that were there before")
 
 
 def _coded(packet: Any, length_size: int, digests: bool) -> Coded:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 
@@ -20,7 +20,7 @@ from clipmill.schemas.records import Probe
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, why
 from clipmill.stages.media.clip_check import alike, check_sound, off_time, thumb
 from clipmill.stages.media.clip_sound import Packed, sound_of
-from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
+from clipmill.stages.media.coded import Coded, Unclear, again, index, pick, shown
 from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import NotH264, configuration
 from clipmill.stages.media.join import Piece, join
@@ -64,14 +64,14 @@ class CopyCutter:
             raise Unclear("no frame inside the span")
         copied = _stretch(found, item.ticks)
         order = [coded.tick for coded in copied]
-        pieces = _pieces(container, probe, item, set(order), length_size)
+        pieces = _pieces(container, probe, copied)
         origin, end = item.ticks[0], min(item.end, probe.picture.end or item.end)
         clock, kbps = probe.picture.clock, encoding.audio_kbps
         scale = clock.den if clock.den < 2**31 else 1000
         sound = sound_of(container, self.source, probe, item, encoding, limits)
         join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
         _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
-        first = pick(self.source, probe, found, order[:1], limits, container=container)
+        first = pick(self.source, probe, found, order[:1], limits, rough=True, container=container)
         looks = [thumb(frame, probe.picture) for _, frame in first]
         back = reread(path, limits, thumb, keys=[0])
         self._compare(back, item, copied, record, looks[0])
@@ -133,31 +133,39 @@ def _stretch(found: list[Coded], ticks: list[int]) -> list[Coded]:
     return found[places[-1] : last + 1]
 
 
-def _pieces(
-    container: Any, probe: Probe, item: Wanted, wanted: set[int], length_size: int
-) -> Iterator[Piece]:
-    for coded, packet in packets(container, probe, item.first, item.end, length_size):
-        if coded.tick in wanted:
-            # Readers begin at the last marked key frame before an edit, so only clean ones are.
-            yield Piece(coded.tick, bytes(packet), coded.clean)
+def _pieces(container: Any, probe: Probe, copied: list[Coded]) -> Iterator[Piece]:
+    packets = again(container, probe, [coded.tick for coded in copied])
+    for coded, packet in zip(copied, packets, strict=True):
+        # Readers begin at the last marked key frame before an edit, so only clean ones are.
+        yield Piece(coded.tick, bytes(packet), coded.clean)
 
 
 def _hide_after(path: Path, duration: int) -> None:
     """Shorten the picture's edit to `duration` movie ticks, ISO/IEC 14496-12 8.6.6."""
-    data = bytearray(path.read_bytes())
-    for start, end in _boxes(data, 0, len(data), b"moov"):
-        for track, track_end in _boxes(data, start, end, b"trak"):
-            if b"vide" not in data[track:track_end]:
-                continue
-            for edits, edits_end in _boxes(data, track, track_end, b"edts"):
-                for entry, _ in _boxes(data, edits, edits_end, b"elst"):
-                    wide = data[entry] == 1
-                    size = 8 if wide else 4
-                    data[entry + 8 : entry + 8 + size] = duration.to_bytes(size, "big")
-    path.write_bytes(data)
+    with path.open("r+b") as file:
+        data = _head(file)
+        for start, end in _boxes(data, 0, len(data), b"moov"):
+            for track, track_end in _boxes(data, start, end, b"trak"):
+                if b"vide" not in data[track:track_end]:
+                    continue
+                for edits, edits_end in _boxes(data, track, track_end, b"edts"):
+                    for entry, _ in _boxes(data, edits, edits_end, b"elst"):
+                        size = 8 if data[entry] == 1 else 4
+                        file.seek(entry + 8)
+                        file.write(duration.to_bytes(size, "big"))
 
 
-def _boxes(data: bytearray, start: int, end: int, name: bytes) -> Iterator[tuple[int, int]]:
+def _head(file: BinaryIO) -> bytes:
+    """A file up to where its media data begins; the movie box stands before it."""
+    at = 0
+    while len(head := file.read(8)) == 8 and head[4:] != b"mdat":
+        at += int.from_bytes(head[:4], "big")
+        file.seek(at)
+    file.seek(0)
+    return file.read(at)
+
+
+def _boxes(data: bytes, start: int, end: int, name: bytes) -> Iterator[tuple[int, int]]:
     """Bodies of the boxes of this name. The file is our own, so sizes are what they should be."""
     while start + 8 <= end:
         size = int.from_bytes(data[start : start + 4], "big")

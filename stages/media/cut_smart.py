@@ -36,7 +36,7 @@ from clipmill.stages.media import h264
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, why
 from clipmill.stages.media.clip_check import alike, check_sound, off_time, thumb
 from clipmill.stages.media.clip_sound import Packed, sound_of
-from clipmill.stages.media.coded import Coded, Unclear, index, packets, pick, shown
+from clipmill.stages.media.coded import Coded, Unclear, again, index, pick, shown
 from clipmill.stages.media.cut_ends import Coder, End, framed, joined
 from clipmill.stages.media.frames import Picture, display_size
 from clipmill.stages.media.h264 import Configuration, NotH264
@@ -194,21 +194,12 @@ class SmartCutter:
         yield from map(noted, clip.tail.pieces)
 
     def _copied(self, clip: _Clip, found: Configuration) -> Iterator[Piece]:
-        item, left = clip.item, iter(clip.plan.copied)
-        due = next(left)
-        read = packets(self.container, self.probe, item.first, item.end, found.length_size)
-        for coded, packet in read:
-            if coded.tick != due:
-                continue
+        for packet in again(self.container, self.probe, clip.plan.copied):
             units = list(h264.units(bytes(packet), found.length_size))
             if any(h264.kind(u) in (h264.SPS, h264.PPS) and not found.holds(u) for u in units):
                 raise Unclear("changing parameter sets")
-            yield Piece(coded.tick, framed(units), coded.clean)
-            following = next(left, None)
-            if following is None:
-                return
-            due = following
-        raise Unclear("packets that were there before")
+            clean = any(h264.kind(unit) == h264.IDR for unit in units)
+            yield Piece(packet.pts, framed(units), clean)
 
 
 def suitable(probe: Probe, encoding: Encoding) -> None:

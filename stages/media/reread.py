@@ -68,6 +68,8 @@ def reread(
         context = picture.codec_context
         context.thread_count, context.thread_type = 1, "NONE"
         context.options = {"max_pixels": str(limits.max_pixels)}
+        if not whole:  # a picture to tell frames apart by needs no loop filter
+            context.options = {**context.options, "skip_loop_filter": "all"}
         found: dict[int, list[Coded]] = {stream.index: [] for stream in tracks}
         ends = dict.fromkeys(found, 0)
         looks: dict[int, Picture] = {}

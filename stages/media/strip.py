@@ -60,15 +60,17 @@ class Grid:
     def __init__(self, probe: Probe, fps: float) -> None:
         clock = probe.picture.clock
         self._first = probe.picture.first or 0
-        self._step = Fraction(clock.den, clock.num) / Fraction(fps)  # ticks
+        step = Fraction(clock.den, clock.num) / Fraction(fps)  # ticks
+        # Whole numbers: asked of every frame, where fractions cost as much as shrinking it.
+        self._num, self._den = step.numerator, step.denominator
         self._cell: int | None = None
 
     def cell(self, tick: int) -> int:
-        return int((tick - self._first) // self._step)
+        return (tick - self._first) * self._den // self._num
 
     def start(self, cell: int) -> int:
         """The first tick of a cell."""
-        return self._first - int(-cell * self._step // 1)
+        return self._first - (-cell * self._num // self._den)
 
     def keeps(self, tick: int) -> bool:
         cell = self.cell(tick)
