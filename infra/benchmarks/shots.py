@@ -8,7 +8,8 @@ since a recipe probes anyway. A cut counts within one frame.
 
 `--leave-one-out` tunes the thresholds on all films but one and judges that one with them, for each
 film in turn. It takes some minutes, and still flatters: the rules themselves were thought out while
-looking at films like these.
+looking at films like these. `--learned` judges the network as well, which needs its extra and some
+ten times the processor time.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ import av
 import numpy as np
 
 from clipmill.schemas.records import Probe
+from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.thumbnails import thumbnails
+from clipmill.stages.split import learned_shots
 from clipmill.stages.split.fast_shots import Tuning, detect
 
 Counts = tuple[int, int, int]  # hits, false alarms, misses
@@ -79,6 +82,12 @@ class Film:
         tick = float(self.probe.picture.clock.num / self.probe.picture.clock.den)
         times = (np.array(self.frames) - self.frames[0]) * tick
         return [int(np.abs(times - begin.seconds).argmin()) for begin, _ in scenes[1:]]
+
+    def learned(self, judge: Callable[[Any], Any]) -> list[int]:
+        place = {tick: number for number, tick in enumerate(self.frames)}
+        source = learned_shots.pictures(self.path, self.probe, Limits())
+        found = learned_shots.detect(source, judge, 0.5)
+        return [place[item.start_tick] for item in found if item.kind == "cut"]
 
     def counts(self, found: list[int]) -> Counts:
         left, hits, alarms = list(self.truth["cuts"]), 0, 0
@@ -143,6 +152,19 @@ def total(rows: list[Counts]) -> Counts:
     return sum(hits), sum(alarms), sum(misses)
 
 
+def judged(films: list[Film]) -> None:
+    from clipmill.stages.models.shot_network import ShotNetwork
+
+    judge, rows, spent = ShotNetwork(), [], 0.0
+    for film in films:
+        found, seconds = timed(partial(film.learned, judge))
+        rows.append(film.counts(found))
+        spent += seconds
+        print(f"{film.path.name:34} learned {rows[-1]}  {seconds:.1f} CPU-s", flush=True)
+    counts = total(rows)
+    print(f"learned    F1 {f1(counts):.3f}  hits/false/missed {counts}  {spent:.0f} CPU-s in all")
+
+
 def compare(films: list[Film]) -> None:
     names = ("fast", "adaptive", "content")
     rows: dict[str, list[Counts]] = {name: [] for name in names}
@@ -194,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--leave-one-out", action="store_true")
+    parser.add_argument("--learned", action="store_true")
     parser.add_argument("--predictions", type=Path, help="write our cuts by film as JSON")
     options = parser.parse_args()
     films = load(options.folder)
@@ -203,6 +226,8 @@ def main() -> None:
     compare(films)
     if options.leave_one_out:
         leave_one_out(films)
+    if options.learned:
+        judged(films)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def cut_group(
     made: dict[str, ClipMedia] = {}
     reasons: dict[str, str] = {}
     if encoding.mode != "encode":
-        with open_input(source) as container:
+        # The shape of pixels is found out by decoding, and goes on into the clips.
+        square = probe.picture.sar_num == probe.picture.sar_den
+        with open_input(source, probed=square) as container:
             kind = SmartCutter if encoding.mode == "smart" else CopyCutter
             made, reasons = kind(container, source, probe, encoding, limits).cut(items, folder)
     rest = [item for item in items if item.key not in made]

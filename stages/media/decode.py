@@ -21,6 +21,7 @@ import av
 import av.logging
 
 from clipmill.schemas.errors import Unreadable
+from clipmill.stages.media import h264
 from clipmill.stages.media.limits import SEEKABLE, ffmpeg_url, open_options
 
 UNTIMED = frozenset(
@@ -35,16 +36,27 @@ def kinds(container: Any) -> set[str]:
 
 
 @contextmanager
-def open_input(path: Path, sound_only: bool = False) -> Iterator[Any]:
+def open_input(path: Path, sound_only: bool = False, probed: bool = False) -> Iterator[Any]:
     """An open `av` container; only allow-listed protocols and demuxers. Raises `Unreadable`.
 
     Opening decodes some frames to find out about the picture; `sound_only` leaves that out, which
-    is up to nine tenths of the cost. Such a container must not be asked for pictures.
+    is up to nine tenths of the cost. Such a container must not be asked for pictures. `probed`
+    leaves it out as well where nothing is lost by it: where the picture's facts are known and
+    H.264 says in its header how its frames are reordered, which a decoder would else have to guess.
     """
+    container = _open(path, blind=sound_only or probed)
+    if probed and not sound_only and not _declares_order(container):
+        container.close()
+        container = _open(path, blind=False)
+    with container:
+        yield container
+
+
+def _open(path: Path, blind: bool) -> Any:
     try:
-        container = av.open(
+        return av.open(
             ffmpeg_url(path),
-            options={"skip_frame": "all"} if sound_only else {},
+            options={"skip_frame": "all"} if blind else {},
             container_options=open_options(),
             metadata_errors="replace",
         )
@@ -54,8 +66,20 @@ def open_input(path: Path, sound_only: bool = False) -> Iterator[Any]:
             cure="leave the file out, or remux it to MP4 or Matroska",
             input=path.name,
         ) from error
-    with container:
-        yield container
+
+
+def _declares_order(container: Any) -> bool:
+    for stream in container.streams.video:
+        context = stream.codec_context
+        if context is None or context.name != "h264":
+            return False
+        try:
+            found = h264.configuration(context.extradata or b"")
+            if any(h264.sequence(sps).reordered is None for sps in found.sps):
+                return False
+        except h264.NotH264:
+            return False
+    return True
 
 
 class Log:

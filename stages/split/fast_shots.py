@@ -94,7 +94,7 @@ def detect(
     writer = open_writer(strip, probe, keep) if keep else None
     complete = False
     try:
-        with open_input(path) as container:
+        with open_input(path, probed=True) as container:
             found = _detect(container, path, probe, tuning, limits, _watch(keep, writer))
         complete = True
     finally:
