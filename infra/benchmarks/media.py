@@ -12,7 +12,8 @@ Steps are printed for our side; those that do not depend on the mode are measure
 and the least counts. `--clips-only` leaves out the frames, which PySceneDetect does not take,
 `--frames-only` leaves out clips and PySceneDetect. Shots and frames are measured in two ways: one
 after the other, with exactly eight frames of every shot, and in one pass that keeps two pictures a
-second, of which a shot then has at most eight; those rows end in `, kept`.
+second, of which a shot then has at most eight; those rows end in `, kept`. `--made FOLDER` measures
+films of one size instead, made there from the given ones (made_films.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import made_films
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +47,7 @@ from clipmill.stages.split.fast_shots import detect
 from clipmill.stages.split.split_shots import shots_between
 
 T = TypeVar("T")
-LAZY = ("cv2", "PIL.Image", "PIL.JpegImagePlugin", "imageio_ffmpeg")
+LAZY = ("cv2", "imageio_ffmpeg", "numpy.ma")
 """What is loaded with a worker's first film; PySceneDetect loads OpenCV at its start too."""
 MODES: tuple[Mode, ...] = ("encode", "smart", "copy")
 FRAMES = 8
@@ -268,6 +270,7 @@ def beside(value: float, row: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("films", type=Path, nargs="*")
+    parser.add_argument("--made", type=Path, metavar="FOLDER", help="six films of one size")
     parser.add_argument("--crf", type=int, default=23)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--clips-only", action="store_true")
@@ -280,7 +283,8 @@ def main() -> None:
             importlib.import_module(name)
         print(json.dumps(ours(options.films[0], options.worker, options.out, options)))
     else:
-        report(options.films, options)
+        made = made_films.make(options.made, options.films) if options.made else None
+        report(made or options.films, options)
 
 
 if __name__ == "__main__":

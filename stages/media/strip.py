@@ -30,6 +30,7 @@ from clipmill.stages.media.frames import decode_from, encode
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.source import make_room, scratch
 
+_VERSION = 2  # to be raised when the same frames become other pictures
 _ROOM = 100_000  # bytes set aside for a picture before it is known
 
 
@@ -50,7 +51,8 @@ def strip_path(content: Content | None, probe: Probe, keep: Keep) -> Path | None
     """Where the strip of a film lies or would lie; None for a film without a known content."""
     if content is None:
         return None
-    facts = (content.size, content.digest, probe.picture.index, keep, av.__version__)
+    made = (_VERSION, av.__version__)
+    facts = (content.size, content.digest, probe.picture.index, keep, made)
     return scratch() / f"{blake2b(repr(facts).encode(), digest_size=16).hexdigest()}.strip"
 
 
