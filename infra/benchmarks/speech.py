@@ -42,8 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPERATORS = (
     "restore_sentences", "split_transcript", "score_text", "align_audio_tracks", "write_events",
     "check_timeline", "ground_text", "verify_span", "llm_rewrite", "build_document",
-    "import_annotations", "classify", "align_words",
-    "score_faces",
+    "import_annotations", "classify", "align_words", "assign_speakers", "score_faces",
 )  # fmt: skip
 NARRATED = Settings(count=3, seed=9, width=64, height=48, fps=8, sounds=0.0, min_scenes=5)
 Timed = tuple[str, float | None, float | None]  # word, start and end in seconds

@@ -406,5 +406,5 @@ def test_the_page_says_which_recipe_uses_which_operator() -> None:
         return [(row[1].strip(), row[3].strip()) for row in rows]
 
     written = uses(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert len(written) == 14 and written == uses(made)
+    assert len(written) == 15 and written == uses(made)
     assert all(row.split("|")[2].strip() for row in made.splitlines()), "an operator without a test"
