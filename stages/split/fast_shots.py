@@ -30,7 +30,14 @@ from clipmill.schemas.records import Probe
 from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.strip import Keep, Writer, open_writer
-from clipmill.stages.media.thumbnails import between, thumbnails
+from clipmill.stages.media.thumbnails import (
+    COLOUR_HEIGHT,
+    COLOUR_WIDTH,
+    HEIGHT,
+    WIDTH,
+    between,
+    thumbnails,
+)
 from clipmill.stages.split.dissolves import find_gradual
 from clipmill.stages.split.likeness import (
     Floats,
@@ -138,7 +145,6 @@ def _detect(
         mixed += [
             (film.ticks[start], film.ticks[end]) for start, end in spans if first <= start < last
         ]
-        del film  # the next one is put together while this name would hold it
     firm = _strongest(cuts, tuning.gap_s * clock.den / clock.num)
     gaps = [(cut.before, cut.tick) for cut in firm if not cut.exact]
     exact = dict(zip(gaps, between(path, probe, gaps, limits, container), strict=True))
@@ -308,22 +314,31 @@ def _steepest(frames: Sequence[tuple[int, Pictures]], otherwise: int) -> int:
 def _chunks(
     source: Iterable[tuple[int, bool, Pictures, Pictures]], tick_s: float
 ) -> Iterable[tuple[Film, int, int]]:
-    """Overlapping films with the indices [first, last) that each answers for."""
-    held: list[tuple[int, bool, Pictures, Pictures]] = []
+    """Overlapping films with the indices [first, last) that each answers for.
+
+    All of them lie in the same arrays, each to be done with before the next is asked for: a film
+    put together from single pictures takes twice its size, and leaves holes behind.
+    """
+    size = CHUNK + 2 * MARGIN
+    pictures = np.empty((size, HEIGHT, WIDTH), np.uint8)
+    colours = np.empty((size, 2, COLOUR_HEIGHT, COLOUR_WIDTH), np.uint8)
+    ticks: list[int] = []
+    exact: list[bool] = []
     first = 0
-    for item in source:
-        held.append(item)
-        if len(held) == CHUNK + 2 * MARGIN:
-            film, last = _film(held, tick_s), len(held) - MARGIN
-            held = held[-2 * MARGIN :]  # before the film is worked on, so that memory stays flat
-            yield film, first, last
-            del film
-            first = MARGIN
-    if held:
-        yield _film(held, tick_s), first, len(held)
-
-
-def _film(held: Sequence[tuple[int, bool, Pictures, Pictures]], tick_s: float) -> Film:
-    ticks, exact, pictures, colours = zip(*held, strict=True)
-    seconds = np.array(ticks) * tick_s
-    return Film(np.stack(pictures), np.stack(colours), list(ticks), seconds, list(exact))
+    for tick, sure, luma, colour in source:
+        pictures[len(ticks)], colours[len(ticks)] = luma, colour
+        ticks.append(tick)
+        exact.append(sure)
+        if len(ticks) == size:
+            yield (
+                Film(pictures, colours, ticks, np.array(ticks) * tick_s, exact),
+                first,
+                size - MARGIN,
+            )
+            for array in (pictures, colours):
+                array[: 2 * MARGIN] = array[-2 * MARGIN :]
+            ticks, exact, first = ticks[-2 * MARGIN :], exact[-2 * MARGIN :], MARGIN
+    if ticks:
+        count = len(ticks)
+        seconds = np.array(ticks) * tick_s
+        yield Film(pictures[:count], colours[:count], ticks, seconds, exact), first, count
