@@ -127,7 +127,6 @@ def packed(
 
 
 SILENT = "stages.transcribe.engine=subtitles"
-LISTEN = "stages.transcribe.engine=pocketsphinx"
 
 
 def test_howtocaption_packs_captions_at_what_they_show(
@@ -380,11 +379,11 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "in"
 
 
-@pytest.mark.parametrize("recipe", ["speech/queryd", "speech/mad"])
+@pytest.mark.parametrize("recipe", ["speech/queryd@embedded", "speech/mad@embedded"])
 def test_descriptions_on_a_late_track_are_packed_at_the_times_of_the_picture(
     recipe: str, described: Path, tmp_path: Path
 ) -> None:
-    clips = packed(recipe, described, tmp_path, LISTEN)
+    clips = packed(recipe, described, tmp_path)
     starts = sorted(extent(clip)[0] for clip in clips)
     for second, _ in TOLD:
         assert min(abs(second + 0.06 - start) for start in starts) <= 0.25, starts
