@@ -63,7 +63,7 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         # Ray logs every retry of a lost task; here those are attempts, counted and reported.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        # Its telemetry is two more processes; whoever wants to be counted may say so.
+        # Its telemetry is one more process in every run; whoever wants to be counted may say so.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             if self.address is not None:
