@@ -10,10 +10,11 @@ is SSIM of luma on every 20th frame.
 
 Steps are printed for our side; those that do not depend on the mode are measured with each mode,
 and the least counts. `--clips-only` leaves out the frames, which PySceneDetect does not take,
-`--frames-only` leaves out clips and PySceneDetect. Shots and frames are measured in two ways: one
-after the other, with exactly eight frames of every shot, and in one pass that keeps two pictures a
-second, of which a shot then has at most eight; those rows end in `, kept`. `--made FOLDER` measures
-films of one size instead, made there from the given ones (made_films.py).
+`--frames-only` leaves out clips and PySceneDetect, `--modes` whatever it does not name, and
+PySceneDetect with `encode`. Shots and frames are measured in two ways: one after the other, with
+exactly eight frames of every shot, and in one pass that keeps two pictures a second, of which a
+shot then has at most eight; those rows end in `, kept`. `--made FOLDER` measures films of one size
+instead, made there from the given ones (made_films.py).
 """
 
 from __future__ import annotations
@@ -207,11 +208,11 @@ def compare(
     peer = folder / "peer"
     peer.mkdir(parents=True)
     row = {"decode floor": min(floor(film) for _ in MODES)}
-    if not options.frames_only:
+    if "encode" in options.modes and not options.frames_only:
         row["PySceneDetect"] = yardstick(film, peer, options.crf, options.preset) - start_up
     print(f"\n{film.name}: {length:.1f} s, {facts.picture.width}x{facts.picture.height}")
     spent_on: dict[str, dict[str, float]] = {}
-    for mode in MODES:
+    for mode in options.modes:
         out = folder / mode
         out.mkdir()
         told = in_child(film, mode, out, options)
@@ -271,6 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("films", type=Path, nargs="*")
     parser.add_argument("--made", type=Path, metavar="FOLDER", help="six films of one size")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--crf", type=int, default=23)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--clips-only", action="store_true")
