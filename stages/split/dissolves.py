@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipmill.stages.media.thumbnails import COLOUR_HEIGHT, COLOUR_WIDTH, HEIGHT, WIDTH
-from clipmill.stages.split.likeness import Floats, Pictures, block_distance
+from clipmill.stages.split.likeness import REACH, Floats, Pictures, block_distance
 
+DIP_S = 1.2  # the longest fade through a plain colour; a longer stretch of it is a shot
+PLAIN, CLEAN = 0.2, 0.9  # contrast of a plain and of a clean picture, of that of those beside it
+ALIKE = 0.6  # correlation of two pictures of one scene
 STEP_S = 0.08  # spacing of the frames looked at
 WINDOWS = (4, 8, 16)  # in such steps: a third of a second to one and a third
 
@@ -49,7 +52,58 @@ def find_gradual(
                 ends = _mixture(looks[window], largest, least, most, mixture)
                 if ends is not None:
                     found.append((int(steps[begin + ends[0]]), int(steps[begin + ends[1]])))
-    return _united(found)
+    return united(found)
+
+
+def find_dips(
+    pictures: Pictures, seconds: NDArray[np.float64], least: float, most: float
+) -> list[tuple[int, int]]:
+    """Fades through a plain colour, out of one shot and into another, as gradual transitions.
+
+    Around a frame that is plain beside what precedes and follows it, contrast falls and rises
+    again; the spans, as those of `find_gradual`, reach from where it begins to fall to where it has
+    risen. The same scene on both sides is none: a flash, a blink. `pictures` are luma [n, 36, 64].
+    """
+    contrast = _contrasts(pictures)
+    found: list[tuple[int, int]] = []
+    at = 0
+    for plain in np.flatnonzero(contrast < contrast.max(initial=0.0) * PLAIN):
+        if plain < at:
+            continue
+        low, high = np.searchsorted(seconds, seconds[plain] + np.array([-DIP_S / 2, DIP_S / 2]))
+        before, after = contrast[low:plain], contrast[plain + 1 : high]
+        if not len(before) or not len(after):
+            continue
+        if contrast[plain] > PLAIN * min(before.max(), after.max()):
+            continue
+        start = int(plain) - 1 - _risen(before[::-1])
+        at = end = int(plain) + 1 + _risen(after)
+        blocks = block_distance(pictures[start], pictures[end], stride=1)
+        if np.median(blocks) < most or blocks.mean() < least:
+            continue
+        if not _seen_again(pictures[start], pictures[end]):
+            found.append((start, end))
+    return found
+
+
+def _seen_again(before: Pictures, after: Pictures) -> bool:
+    """Whether both pictures are alike, one moved by a few pixels, whatever their light."""
+    import cv2
+
+    middle = before[REACH:-REACH, REACH:-REACH]
+    return float(cv2.matchTemplate(after, middle, cv2.TM_CCOEFF_NORMED).max()) > ALIKE
+
+
+def _contrasts(pictures: Pictures) -> Floats:
+    """[n]: standard deviation of each picture."""
+    import cv2
+
+    return np.array([cv2.meanStdDev(picture)[1][0, 0] for picture in pictures], np.float32)
+
+
+def _risen(contrast: Floats) -> int:
+    """Index from which on contrast rises no more: it comes near to its largest value."""
+    return int(np.flatnonzero(contrast >= CLEAN * contrast.max())[0])
 
 
 def _looks(pictures: Pictures, colours: Pictures) -> Floats:
@@ -138,7 +192,7 @@ def _every(seconds: NDArray[np.float64], first: int, last: int, step: float) -> 
     return np.unique(np.clip(np.searchsorted(seconds, wanted), first, last - 1))
 
 
-def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Overlapping or touching spans as one."""
     united: list[tuple[int, int]] = []
     for start, end in sorted(spans):

@@ -8,7 +8,8 @@ to its neighbourhood in the other, so that motion costs little and a new scene c
   differs from frame to frame anyway), where most of the picture changed, and where no camera was
   swung round (whip_pans.py);
 - on a picture that stood perfectly still, a slide say, a much smaller change is a cut;
-- a *gradual* transition is a stretch whose frames are mixtures of its two ends in rising shares.
+- a *gradual* transition is a stretch whose frames are mixtures of its two ends in rising shares, or
+  a fade through a plain colour.
 
 Every rule speaks of ratios and differences between frames of the same film, so dark films need no
 tuning. A film shown on a screen inside the picture is taken for the film itself.
@@ -38,7 +39,7 @@ from clipmill.stages.media.thumbnails import (
     between,
     thumbnails,
 )
-from clipmill.stages.split.dissolves import find_gradual
+from clipmill.stages.split.dissolves import find_dips, find_gradual, united
 from clipmill.stages.split.likeness import (
     Floats,
     Pictures,
@@ -131,7 +132,7 @@ def _detect(
     mixed: list[tuple[int, int]] = []
     source = thumbnails(path, probe, limits, container, see)
     for film, first, last in _chunks(source, clock.num / clock.den):
-        found = find_cuts(film, tuning)
+        found = [film.named(cut) for cut in find_cuts(film, tuning)]
         spans = find_gradual(
             film.pictures,
             film.colours,
@@ -141,7 +142,15 @@ def _detect(
             tuning.most,
             tuning.mixture,
         )
-        cuts += [film.named(cut) for cut in found if first <= cut.index < last]
+        dips = find_dips(film.pictures, film.seconds, tuning.cut, tuning.most)
+        spans = united([*spans, *dips])
+        faded = [film.seconds[[start, end]] + (-tuning.gap_s, tuning.gap_s) for start, end in dips]
+        cuts += [
+            cut
+            for cut in found
+            if first <= cut.index < last
+            and not any(low < film.seconds[cut.index] < high for low, high in faded)
+        ]
         mixed += [
             (film.ticks[start], film.ticks[end]) for start, end in spans if first <= start < last
         ]

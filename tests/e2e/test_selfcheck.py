@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from clipmill.pipeline.cli.app import app
 from clipmill.pipeline.recipe.recipe import load_recipe
-from clipmill.pipeline.selfcheck.captions import slots_of
 from clipmill.pipeline.selfcheck.check import Checked, footage, measure, read_cases, selfcheck
 from clipmill.pipeline.selfcheck.figures import Figure
 from clipmill.pipeline.store.store import Store
@@ -99,12 +98,7 @@ def test_the_run_comes_through_and_the_bars_hold(checked: Checked) -> None:
     assert checked.timed and any(own.seen_s is not None for own in checked.timed)
     (noise,) = [figure for figure in checked.figures if "scrambled" in figure.name]
     assert noise.met
-    # Three sentences, and a thing whose name the recogniser misheard is looked for in vain.
-    heard = [t for t in checked.timed if slots_of(t.caption) == slots_of(t.truth)]
-    assert len(heard) >= 2
-    late = [abs(own.spoken_s - (own.seen_s or 0)) for own in heard]
-    moved = [abs(own.moved_s - (own.seen_s or 0)) for own in heard]
-    assert sum(moved) <= 0.5 * sum(late)
+    assert value(checked.figures, "moved error / spoken error") <= 0.5
     assert value(checked.figures, "error rate") <= 0.15
     assert value(checked.figures, "word starts") <= 0.1
     (words,) = [figure for figure in checked.figures if figure.stage == "assign_speech"]

@@ -129,3 +129,33 @@ def test_what_was_left_out_between_two_pictures_is_known(tmp_path: Path) -> None
     assert len(seen) < 40
     for (before, *_), (tick, certain, *_) in pairwise(seen):
         assert certain == (tick - before == step)
+
+
+@pytest.mark.parametrize("encoder", ["no keys", "keys at cuts"])
+@pytest.mark.parametrize("length", [3, 6, 9])
+@pytest.mark.parametrize("ground", [0.0, 128.0, 235.0])
+def test_a_fade_through_a_plain_colour_is_one_transition(
+    tmp_path: Path, ground: float, length: int, encoder: str
+) -> None:
+    """So many frames out and in, of which every fourth is looked at where there are no keys."""
+    shares = [number / length for number in range(1, length + 1)]
+    sides = [[view(place, 140 + number) for number in range(length)] for place in (A, B)]
+    out = [
+        frame * (1 - share) + ground * share for frame, share in zip(sides[0], shares, strict=True)
+    ]
+    back = [
+        frame * share + ground * (1 - share) for frame, share in zip(sides[1], shares, strict=True)
+    ]
+    frames = [*hold(A, 40), *out, *back, *hold(B, 40)]
+    path = film(tmp_path / "film.mp4", frames, ENCODERS[encoder])
+    facts = probe(path)
+    (found,) = detect(path, facts)
+    ends = [facts.picture.clock.seconds(at) * FPS for at in (found.start_tick, found.end_tick)]
+    assert found.kind == "gradual"
+    assert 35 <= ends[0] <= 40 and 38 + 2 * length <= ends[1] <= 44 + 2 * length
+
+
+def test_a_short_dark_shot_between_two_cuts_stays_a_shot(tmp_path: Path) -> None:
+    dim = [frame * 0.5 for frame in hold(C, 18)]
+    path = film(tmp_path / "film.mp4", hold(A, 40) + dim + hold(B, 40), ENCODERS["no keys"])
+    assert [one.kind for one in detect(path, probe(path))] == ["cut", "cut"]
