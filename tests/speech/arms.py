@@ -115,7 +115,13 @@ def annotate(
         Transcribe(Speech(engine=engine)),  # type: ignore[arg-type]
         RestoreSentences(Sentences(pause_s=0.3)),
         SplitUniform(Windows(window_s=8.0)),
-        WriteEvents(Events(teacher=TeacherSettings(model=teacher or "embedded"))),
+        # As the recipes' variants have it: the small model mixes up the words of long blocks.
+        WriteEvents(
+            Events(
+                teacher=TeacherSettings(model=teacher or "embedded"),
+                block_words=12 if teacher else 200,
+            )
+        ),
         CheckTimeline(Timeline(into="timeline")),
         SampleFrames(Frames(layer="windows", policy="fps", fps=2, count=16, max_side=128)),
         GroundText(
