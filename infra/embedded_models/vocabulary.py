@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -105,7 +104,3 @@ def _words() -> list[str]:
 
 
 _TABLES = ("_MOVES", "_PLACES", "_CAMERAS", "_SOUNDS")
-
-
-def save_template(folder: Path) -> None:
-    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
