@@ -202,12 +202,11 @@ def try_stage(
 
 
 def _remembered(out: str, sets: list[str]) -> tuple[Recipe, str, int | None]:
-    from clipmill.pipeline.output.made_by import KEY, made_by
+    from clipmill.pipeline.output.made_by import KEY, made_by, opened
     from clipmill.pipeline.recipe.recipe import load_resolved
-    from clipmill.pipeline.store.store import Store
     from clipmill.schemas.errors import InputError
 
-    made = made_by(Store.open(out))
+    made = made_by(opened(out))
     if made is None:
         raise InputError(
             "this is not the output of a run", input=out, cure="give the --out of an earlier run"

@@ -34,9 +34,9 @@ def audit(
         clipmill audit out --embedding frame
     """
     from clipmill.pipeline.output.audit_shortcuts import audit as judge
-    from clipmill.pipeline.store.store import Store
+    from clipmill.pipeline.output.made_by import opened
 
-    found = judge(Store.open(out), embedding)
+    found = judge(opened(out), embedding)
     if as_json:
         findings = [asdict(f) | {"accuracy": f.accuracy} for f in found.findings]
         typer.echo(json.dumps({"ok": found.ok, "leaky": len(found.leaky), "findings": findings}))

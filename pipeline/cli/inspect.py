@@ -44,9 +44,9 @@ def explain(
 
         clipmill explain out films/film.mp4
     """
-    from clipmill.pipeline.store.store import Store
+    from clipmill.pipeline.output.made_by import opened
 
-    store = Store.open(out)
+    store = opened(out)
     story = _clip(store, key) or _input(store, key)
     if story is None:
         raise InputError(
@@ -200,13 +200,13 @@ def stats(
         clipmill stats out/shards/*.tar --json
     """
     from clipmill.pipeline.output import stats as counting
-    from clipmill.pipeline.store.store import Store
+    from clipmill.pipeline.output.made_by import opened
 
     found: counting.Stats | counting.ShardStats
     if all(name.endswith(".tar") for name in out):
         found = counting.shard_stats(out)
     elif len(out) == 1:
-        found = counting.stats(Store.open(out[0]))
+        found = counting.stats(opened(out[0]))
     else:
         raise InputError(
             "several outputs cannot be counted as one", cure="give one OUT, or only .tar files"
@@ -228,10 +228,10 @@ def report(
 
         clipmill report out --clips 50
     """
+    from clipmill.pipeline.output.made_by import opened
     from clipmill.pipeline.output.report import write_report
-    from clipmill.pipeline.store.store import Store
 
-    typer.echo(f"report: {write_report(Store.open(out), clips)}")
+    typer.echo(f"report: {write_report(opened(out), clips)}")
 
 
 def compare(
@@ -246,9 +246,9 @@ def compare(
         clipmill compare out out2
     """
     from clipmill.pipeline.output import compare as comparing
-    from clipmill.pipeline.store.store import Store
+    from clipmill.pipeline.output.made_by import opened
 
-    found = comparing.compare(Store.open(old), Store.open(new))
+    found = comparing.compare(opened(old), opened(new))
     if as_json:
         typer.echo(json.dumps(asdict(found), sort_keys=True))
         return
@@ -265,10 +265,10 @@ def verify(out: Output, as_json: AsJson = False) -> None:
 
         clipmill verify out
     """
+    from clipmill.pipeline.output.made_by import opened
     from clipmill.pipeline.output.verify import verify as check
-    from clipmill.pipeline.store.store import Store
 
-    report = check(Store.open(out))
+    report = check(opened(out))
     if as_json:
         typer.echo(json.dumps({**asdict(report), "ok": report.ok}, sort_keys=True))
     else:

@@ -232,10 +232,13 @@ def recipes(
 
     builtin = builtin_recipes()
     if name is None:
+        width = max(map(len, builtin))
         for known in builtin:
             root = read_recipe(known)[1].root
             variants = "".join(f" @{variant}" for variant in root.get("variants") or ())
-            typer.echo(f"{known:22} {root.get('about', '')}{variants and f' [{variants.strip()}]'}")
+            typer.echo(
+                f"{known:{width}} {root.get('about', '')}{variants and f' [{variants.strip()}]'}"
+            )
     elif name in builtin:
         typer.echo(builtin[name].read_text(encoding="utf-8"), nl=False)
     else:

@@ -6,8 +6,10 @@ import json
 from typing import Any, TypedDict
 
 from clipmill.pipeline.store.store import Store
+from clipmill.schemas.errors import InputError
 
 KEY = "recipe.json"
+_ALSO = ("tables/manifest.json", "shards/manifest.json")  # an output may have been moved in parts
 
 
 class MadeBy(TypedDict):
@@ -27,3 +29,14 @@ def made_by(store: Store) -> MadeBy | None:
     data = store.find(KEY)
     made: MadeBy | None = json.loads(data) if data is not None else None
     return made
+
+
+def opened(out: str) -> Store:
+    """The store of an earlier run, to be looked at; InputError where none has written.
+
+    Nothing is created, so that a misspelt path leaves no folder behind.
+    """
+    store = Store.open(out, existing=True)
+    if not any(store.exists(key) for key in (KEY, *_ALSO)):
+        raise InputError("this is no output of a run", input=out, cure="check the path")
+    return store

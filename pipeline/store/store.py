@@ -28,7 +28,7 @@ from fsspec import AbstractFileSystem
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
 from obstore.store import LocalStore, S3Store
 
-from clipmill.schemas.errors import NoSpace, StoreError
+from clipmill.schemas.errors import InputError, NoSpace, StoreError
 
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._=+@-]*"
 _KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
@@ -69,8 +69,10 @@ class Store:
         self._connect()
 
     @classmethod
-    def open(cls, uri: str | Path) -> Store:
+    def open(cls, uri: str | Path, existing: bool = False) -> Store:
         """A store at a path, a `file://` URI or `s3://bucket/prefix`.
+
+        A folder is made where there is none; with `existing` that is an InputError.
 
         S3 is set by the usual environment: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`,
         `AWS_REGION` or `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
@@ -83,6 +85,8 @@ class Store:
             root = Path(text).expanduser().absolute()
             if root.exists() and not root.is_dir():
                 raise StoreError(f"{root} is a file", cure="name a folder as the output")
+            if existing and not root.exists():
+                raise InputError(f"there is no folder {root}", cure="check the path")
             return cls(str(root), root, {})
         if scheme != "s3":
             raise StoreError(

@@ -124,11 +124,19 @@ def test_check_goes_through_all_recipes_and_fails_if_one_is_broken(tmp_path: Pat
     assert "write `recipe: 1` on top" in err
 
 
-def test_what_is_no_output_is_refused(tmp_path: Path) -> None:
-    for command in (["retry", tmp_path], ["pack", tmp_path], ["explain", tmp_path, "key"]):
-        code, _, err = run(*command)
+@pytest.mark.parametrize(
+    "command", ["retry", "pack", "explain", "stats", "report", "verify", "audit", "compare"]
+)
+def test_what_is_no_output_is_refused_and_nothing_is_left_behind(
+    command: str, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+    for place in (tmp_path, missing):
+        more = {"explain": ["key"], "compare": [place]}.get(command, [])
+        code, _, err = run(command, place, *more)
         assert code == 2, err
-        assert "cure:" in err
+        assert "cure: check the path" in err
+    assert not missing.exists()
 
 
 def test_a_misspelt_option_is_bad_usage() -> None:
