@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
@@ -38,6 +39,9 @@ OBJECT_STORE_BYTES = 1 << 30
 BLOCKS = 10_000
 """Most blocks of inputs. Ray makes each before anything starts, at two milliseconds and seven
 kilobytes; of more inputs than this, neighbours wait in one block and still leave it one by one."""
+
+KNOCK_S = 10.0
+"""How long the head of a cluster may take to accept a connection."""
 
 
 class RayEngine:
@@ -67,6 +71,7 @@ class RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             if self.address is not None:
+                _knock(self.address)
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
                 return
             ray.init(
@@ -270,6 +275,14 @@ def _most(group: Group, cluster: dict[str, float]) -> int:
     if group.resources.gpus:
         return max(1, int(cluster.get("GPU", 0.0) / group.resources.gpus))
     return max(1, int(cluster.get("CPU", 1.0) / max(group.resources.cpus, 0.25)))
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens at HOST:PORT; Ray itself would try for minutes, silently."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            pass
 
 
 def _configure() -> None:

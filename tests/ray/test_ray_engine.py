@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -160,6 +161,25 @@ def test_a_ray_that_does_not_start_is_named_with_its_cure(tmp_path: Path) -> Non
     assert done.returncode == 3
     assert "Ray did not start on this machine" in done.stderr and "AF_UNIX" in done.stderr
     assert "--engine inline" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_cluster_that_nobody_listens_for_is_refused_at_once(tmp_path: Path) -> None:
+    videos(tmp_path / "in", 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # a port that is known to be free, since nobody listens at it
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = ["run", "core/footage", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+        for where in (address, f"ray://{address}"):
+            done = subprocess.run(
+                [sys.executable, "-m", "clipmill.pipeline.cli", *command, "--address", where],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=30,
+            )
+            assert done.returncode == 3
+            assert f"the Ray cluster at {where} cannot be joined" in done.stderr
+            assert "refused" in done.stderr and "cure: check --address" in done.stderr
 
 
 def test_what_can_never_be_placed_is_refused_before_anything_starts() -> None:
