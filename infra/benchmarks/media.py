@@ -43,7 +43,7 @@ from clipmill.stages.media.cut_encode import binary
 from clipmill.stages.media.frames import sample, scan
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probe
-from clipmill.stages.media.strip import Keep, kept
+from clipmill.stages.media.strip import Keep, StripWish, kept
 from clipmill.stages.split.fast_shots import detect
 from clipmill.stages.split.split_shots import shots_between
 
@@ -119,7 +119,7 @@ def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict
 
 def in_one_pass(film: Path, facts: Probe, strip: Path) -> None:
     keep = Keep()
-    shots = shots_between(facts.span, detect(film, facts, keep=keep, strip=strip), 0.6)
+    shots = shots_between(facts.span, detect(film, facts, wishes=[StripWish(strip, keep)]), 0.6)
     kept(film, facts, shots, FRAMES, keep, strip)
 
 

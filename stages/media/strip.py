@@ -1,11 +1,9 @@
 """Pictures kept in passing: shots and their pictures for the price of one decode.
 
 Looking for shots decodes every frame that others refer to. Where pictures are wanted too, that pass
-runs at full quality and keeps one of these frames each 1/fps of a second as JPEG, before anybody
-knows where shots begin; whoever samples shots afterwards takes what lies inside. A strip is a zip
-file in the scratch cache, written once and dropped like any other file there. It only ever spares
-work: which frames are kept follows from the film alone, so where the strip is gone, or on another
-machine, the same frames are decoded again.
+keeps one of these frames each 1/fps of a second as JPEG, before anybody knows where shots begin;
+whoever samples shots afterwards takes what lies inside. A strip is a zip file, made by the rules of
+passing.py: where it is gone, the same frames are decoded again.
 """
 
 from __future__ import annotations
@@ -14,21 +12,19 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-import av
 from pydantic import BaseModel, ConfigDict, Field
 
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.errors import NoSpace
 from clipmill.schemas.records import Content, Frame, Probe
 from clipmill.stages.media.frames import decode_from, encode
 from clipmill.stages.media.limits import Limits
-from clipmill.stages.media.source import make_room, scratch
+from clipmill.stages.media.passing import place
 
 _VERSION = 2  # to be raised when the same frames become other pictures
 _ROOM = 100_000  # bytes set aside for a picture before it is known
@@ -49,11 +45,7 @@ class Keep(BaseModel):
 
 def strip_path(content: Content | None, probe: Probe, keep: Keep) -> Path | None:
     """Where the strip of a film lies or would lie; None for a film without a known content."""
-    if content is None:
-        return None
-    made = (_VERSION, av.__version__)
-    facts = (content.size, content.digest, probe.picture.index, keep, made)
-    return scratch() / f"{blake2b(repr(facts).encode(), digest_size=16).hexdigest()}.strip"
+    return place(content, probe, "strip", keep, _VERSION)
 
 
 class Grid:
@@ -81,15 +73,27 @@ class Grid:
         return new
 
 
-class Writer:
-    """Puts the pictures of one pass into a strip, which is there once all of them are."""
+@dataclass(frozen=True, slots=True)
+class StripWish:
+    """A strip to be made in passing."""
 
-    def __init__(self, target: Path, probe: Probe, keep: Keep) -> None:
-        self._target, self._probe, self._keep = target, probe, keep
+    path: Path | None
+    keep: Keep
+
+    def room(self, probe: Probe) -> int:
+        return int(probe.duration_s * self.keep.fps + 1) * _ROOM
+
+    def begin(self, path: Path, probe: Probe) -> Writer:
+        return Writer(path, probe, self.keep)
+
+
+class Writer:
+    """Puts the pictures of one pass into a strip."""
+
+    def __init__(self, path: Path, probe: Probe, keep: Keep) -> None:
+        self._probe, self._keep = probe, keep
         self._grid = Grid(probe, keep.fps)
-        self._partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        make_room(int(probe.duration_s * keep.fps + 1) * _ROOM)
-        self._zip = ZipFile(self._partial, "w")
+        self._zip = ZipFile(path, "w")
 
     def see(self, tick: int, frame: Any) -> None:
         """To be called with every frame of the pass, in order."""
@@ -98,21 +102,8 @@ class Writer:
             kept = encode(frame, tick, picture, self._keep.quality, self._keep.max_side)
             self._zip.writestr(f"{tick}-{kept.width}x{kept.height}.jpg", kept.jpeg)
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         self._zip.close()
-        if complete:
-            self._partial.replace(self._target)
-        else:
-            self._partial.unlink()
-
-
-def open_writer(target: Path | None, probe: Probe, keep: Keep) -> Writer | None:
-    """A writer; None where there is no place for a strip, or it is there already."""
-    if target is None or target.exists():
-        return None
-    with suppress(NoSpace):
-        return Writer(target, probe, keep)
-    return None
 
 
 def kept(

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
-from clipmill.stages.media.strip import Keep, Writer, open_writer
+from clipmill.stages.media.passing import See, Wish, taking
 from clipmill.stages.media.thumbnails import (
     COLOUR_HEIGHT,
     COLOUR_WIDTH,
@@ -91,32 +91,15 @@ def detect(
     probe: Probe,
     tuning: Tuning | None = None,
     limits: Limits | None = None,
-    keep: Keep | None = None,
-    strip: Path | None = None,
+    wishes: Sequence[Wish] = (),
 ) -> list[Transition]:
     """All transitions of a video, in order. Decodes: to be called in the sandbox.
 
-    With `keep` the decoding is that of pictures for others, which go to `strip` if it is not there.
+    `wishes` are files for others, made in passing; with any, decoding is at full quality.
     """
     tuning = tuning or Tuning()
-    writer = open_writer(strip, probe, keep) if keep else None
-    complete = False
-    try:
-        with open_input(path, probed=True) as container:
-            found = _detect(container, path, probe, tuning, limits, _watch(keep, writer))
-        complete = True
-    finally:
-        if writer is not None:
-            writer.close(complete)
-    return found
-
-
-def _watch(keep: Keep | None, writer: Writer | None) -> Callable[[int, Any], None] | None:
-    """Who sees the frames. Somebody does wherever pictures are kept, or shots would depend on
-    whether a strip was there already."""
-    if writer is not None:
-        return writer.see
-    return (lambda tick, frame: None) if keep else None
+    with open_input(path, probed=True) as container, taking(wishes, probe) as see:
+        return _detect(container, path, probe, tuning, limits, see)
 
 
 def _detect(
@@ -125,7 +108,7 @@ def _detect(
     probe: Probe,
     tuning: Tuning,
     limits: Limits | None,
-    see: Callable[[int, Any], None] | None,
+    see: See | None,
 ) -> list[Transition]:
     clock = probe.picture.clock
     cuts: list[_Cut] = []

@@ -32,9 +32,10 @@ from clipmill.schemas.records import Part, Probe, Video
 from clipmill.stages.media import sandbox
 from clipmill.stages.media.frames import display_size, scan
 from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.passing import Wish
 from clipmill.stages.media.probe import probed
 from clipmill.stages.media.source import local
-from clipmill.stages.media.strip import Keep, strip_path
+from clipmill.stages.media.strip import Keep, StripWish, strip_path
 from clipmill.stages.models.shot_network import ShotNetwork
 from clipmill.stages.split import learned_shots
 from clipmill.stages.split.fast_shots import Transition, Tuning, detect
@@ -118,8 +119,6 @@ class SplitShots(Stage[Settings]):
     def _fast(self, video: Video, probe: Probe) -> list[Transition]:
         settings = self.settings
         tuning = Tuning() if settings.threshold is None else Tuning(cut=settings.threshold)
-        keep = settings.keep
-        strip = strip_path(video.content, probe, keep) if keep else None
         with local(video.source) as path:
             return sandbox.call(
                 detect,
@@ -127,11 +126,14 @@ class SplitShots(Stage[Settings]):
                 probe,
                 tuning,
                 settings.limits,
-                keep,
-                strip,
+                self._wishes(video, probe),
                 timeout_s=settings.limits.timeout_s,
                 memory_gb=settings.limits.memory_gb,
             )
+
+    def _wishes(self, video: Video, probe: Probe) -> list[Wish]:
+        keep = self.settings.keep
+        return [StripWish(strip_path(video.content, probe, keep), keep)] if keep else []
 
     def _learned(self, video: Video, probe: Probe) -> list[Transition]:
         settings = self.settings
