@@ -2,7 +2,8 @@
 
 Decisions run after annotation, read columns only, call no model and change no record: what they
 return is written beside the records as a table of its own. So a threshold can be moved, and the
-shards rebuilt, without computing anything again.
+shards rebuilt, without computing anything again. What can only be known of all clips together, such
+as which of them are alike, is decided here too.
 """
 
 from __future__ import annotations
@@ -47,18 +48,27 @@ class Decision(Generic[S]):
         """Tokens the decision reads, as a stage's `needs`; linted with the recipe."""
         return frozenset()
 
-    def fingerprint(self) -> str:
-        identity: dict[str, Any] = {
+    def adds(self) -> frozenset[str]:
+        """Labels it gives, `labels:<name>`, to the decisions after it and to its own table."""
+        return frozenset()
+
+    def identity(self) -> dict[str, Any]:
+        """What the outcome depends on besides the table; extended by those that read a file."""
+        return {
             "operator": self.name(),
             "version": self.version,
             "settings": self.settings.model_dump(mode="json"),
         }
-        return fingerprint(identity)
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.identity())
 
     def decide(self, segments: pa.Table) -> pa.Table:
-        """One row of `DECISION_SCHEMA` per row of `segments`, in the same order.
+        """One row of `DECISION_SCHEMA` per row of `segments`, in the same order, and a column
+        `label_<name>` for every label of `adds`.
 
         `segments` is the flat table: `video`, `segment`, `layer`, `start_s`, `end_s`,
-        `score_<name>` (null = not computed), `label_<name>`, ...
+        `score_<name>` (null = not computed), `label_<name>`, ... and `embedding_<name>` (null =
+        none) for every embedding that `reads` asks for; its field's metadata name the `model`.
         """
         raise TypeError(f"{type(self).__qualname__} must implement decide()")

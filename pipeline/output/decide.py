@@ -8,6 +8,10 @@ A decision sees only what those before it kept. So a near-duplicate that a filte
 push out its good twin, and every segment has exactly one reason: that of the decision that dropped
 it. The price is that the order of the list matters and the fingerprint of a decision covers those
 before it. Nothing here changes a record; deciding again is reading columns.
+
+Labels that a decision gives (topics found over all clips) are columns of its own table and of what
+later decisions see. They belong to this outcome and not to the clip: with more clips there are
+other topics.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import pyarrow.parquet as pq
 from clipmill.pipeline.output.tables import manifest, read_table, to_parquet
 from clipmill.pipeline.store.lease import Fence
 from clipmill.pipeline.store.store import Store
-from clipmill.schemas.errors import AccountingError, StoreError
+from clipmill.schemas.errors import AccountingError, ModelError, StoreError
 from clipmill.schemas.fingerprints import fingerprint, short
 from clipmill.stages.decision import DECISION_SCHEMA, Decision
 
@@ -89,9 +93,13 @@ def decide(
     chain = fingerprint(layer, current.generation)
     for decision in decisions:
         chain = fingerprint(decision.fingerprint(), chain)
-        judged = segments.take(pa.array(left, pa.int64()))
+        judged = _with_vectors(store, segments.take(pa.array(left, pa.int64())), decision)
         rows = _checked(decision, judged)
         _put(store, f"decisions/{decision.name()}-{short(chain)}.parquet", rows, fence)
+        for name in rows.column_names[len(DECISION_SCHEMA) :]:
+            given = dict(zip(left, rows[name].to_pylist(), strict=True))
+            values = pa.array([given.get(index) for index in range(count)], pa.string())
+            segments = segments.append_column(name, values)
         verdicts = zip(left, rows["keep"].to_pylist(), rows["reason"].to_pylist(), strict=True)
         left = []
         for index, kept, why in verdicts:
@@ -124,6 +132,33 @@ def read_verdicts(store: Store) -> Verdicts | None:
     return Verdicts(layer, generation, chain, table)
 
 
+def _with_vectors(store: Store, segments: pa.Table, decision: Decision[Any]) -> pa.Table:
+    """The segments with a column `embedding_<name>` for every embedding that a decision reads."""
+    for token in sorted(decision.reads()):
+        family, _, name = token.partition(":")
+        if family != "embeddings":
+            continue
+        table = read_table(store, "embeddings")
+        table = table.filter(pc.equal(table["name"], name)).sort_by("place")
+        models = table["model"].unique().to_pylist()
+        lengths = pc.list_value_length(table["vector"]).unique().to_pylist()
+        if len(models) > 1 or len(lengths) > 1:
+            raise ModelError(
+                f"embedding {name!r} was made by {', '.join(map(repr, sorted(models)))}: vectors of"
+                " several models or lengths do not compare",
+                cure="run again with one encoder for all inputs",
+                stage=decision.name(),
+            )
+        owners = zip(table["video"].to_pylist(), table["segment"].to_pylist(), strict=True)
+        place = {owner: row for row, owner in enumerate(owners)}  # the last written counts
+        own = zip(segments["video"].to_pylist(), segments["segment"].to_pylist(), strict=True)
+        rows = pa.array([place.get(owner) for owner in own], pa.int64())
+        kind = pa.list_(pa.float32(), *lengths)
+        field = pa.field(f"embedding_{name}", kind, metadata={"model": "".join(models)})
+        segments = segments.append_column(field, table["vector"].cast(kind).take(rows))
+    return segments
+
+
 def _checked(decision: Decision[Any], segments: pa.Table) -> pa.Table:
     """The decision's rows, once they are known to answer exactly what was asked."""
     rows = decision.decide(segments)
@@ -133,12 +168,14 @@ def _checked(decision: Decision[Any], segments: pa.Table) -> pa.Table:
             f"the decision {what}", stage=decision.name(), cure="correct its decide()"
         )
 
-    missing = set(DECISION_SCHEMA.names) - set(rows.column_names)
+    labels = [f"label_{token.partition(':')[2]}" for token in sorted(decision.adds())]
+    missing = {*DECISION_SCHEMA.names, *labels} - set(rows.column_names)
     if missing:
         raise refuse(f"returned no column {', '.join(sorted(missing))}")
     if len(rows) != len(segments):
         raise refuse(f"returned {len(rows)} rows for {len(segments)} segments")
-    rows = rows.select(DECISION_SCHEMA.names).cast(DECISION_SCHEMA)
+    schema = pa.schema([*DECISION_SCHEMA, *(pa.field(name, pa.string()) for name in labels)])
+    rows = rows.select(schema.names).cast(schema)
     for column in ("video", "segment"):
         if rows[column].to_pylist() != segments[column].to_pylist():
             raise refuse(f"changed the order of {column}s")

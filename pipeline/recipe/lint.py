@@ -77,11 +77,21 @@ def _decisions(recipe: Recipe) -> Iterator[RecipeError]:
     made = _made(recipe)
     for index, decision in enumerate(recipe.decide):
         for token in sorted(decision.reads() - made):
+            late = [later for later in recipe.decide[index:] if token in later.adds()]
             yield recipe.document.error(
                 ("decide", index, decision.name()),
                 f"{decision.name()} reads {token}, which no stage provides",
-                _cure(recipe, len(recipe.stages), token),
+                f"move {late[0].name()} up, it gives {token}"
+                if late
+                else _cure(recipe, len(recipe.stages), token),
             )
+        for token in sorted(decision.adds() & made):
+            yield recipe.document.error(
+                ("decide", index, decision.name()),
+                f"{decision.name()} gives {token}, which there is already",
+                "give one of the two a name of its own in its settings",
+            )
+        made |= decision.adds()
 
 
 def _packing(recipe: Recipe) -> Iterator[RecipeError]:

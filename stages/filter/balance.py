@@ -9,12 +9,12 @@ label counts under no value: what is not known can be judged by `filter_scores` 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
-from clipmill.stages.decision import DECISION_SCHEMA, Decision
+from clipmill.stages.decision import Decision
+from clipmill.stages.filter.flat_rows import Order, answer, column, ranked
 from clipmill.stages.stage import StageSettings
 
 
@@ -25,7 +25,7 @@ class Settings(StageSettings):
     """Most clips of each value of a label, e.g. `{camera: 1000}`."""
     by: str
     """Score by which clips are taken."""
-    order: Literal["highest", "lowest"] = "highest"
+    order: Order = "highest"
     """Which end of the score is best."""
 
 
@@ -41,19 +41,10 @@ class Balance(Decision[Settings]):
     def decide(self, segments: pa.Table) -> pa.Table:
         settings = self.settings
         videos = segments.column("video").to_pylist()
-        names = segments.column("segment").to_pylist()
-        scores = _column(segments, f"score_{settings.by}")
-        labels = {name: _column(segments, f"label_{name}") for name in settings.per_label}
-        sign = -1.0 if settings.order == "highest" else 1.0
-
-        def rank(row: int) -> tuple[bool, float, str, str]:
-            score = scores[row]
-            known = isinstance(score, float) and score == score
-            return not known, sign * score if known else 0.0, videos[row], names[row]
-
+        labels = {name: column(segments, f"label_{name}") for name in settings.per_label}
         taken: Counter[tuple[str, str]] = Counter()
         reasons: list[str | None] = [None] * segments.num_rows
-        for row in sorted(range(segments.num_rows), key=rank):
+        for row in ranked(segments, settings.by, settings.order):
             caps: dict[tuple[str, str], tuple[int, str]] = {}
             if settings.per_video is not None:
                 most = settings.per_video
@@ -66,19 +57,4 @@ class Balance(Decision[Settings]):
                 reasons[row] = full[0]
             else:
                 taken.update(caps.keys())
-        return pa.table(
-            {
-                "video": segments.column("video"),
-                "segment": segments.column("segment"),
-                "keep": [reason is None for reason in reasons],
-                "reason": pa.array(reasons, pa.string()),
-            },
-            schema=DECISION_SCHEMA,
-        )
-
-
-def _column(segments: pa.Table, name: str) -> list[Any]:
-    """Values by row; None where not computed, also where no row at all has the column."""
-    if name not in segments.column_names:
-        return [None] * segments.num_rows
-    return list(segments.column(name).to_pylist())
+        return answer(segments, reasons)

@@ -16,7 +16,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from clipmill.schemas.profiles import SECONDS, Profile
-from clipmill.stages.decision import DECISION_SCHEMA, Decision
+from clipmill.stages.decision import Decision
+from clipmill.stages.filter.flat_rows import answer
 from clipmill.stages.stage import StageSettings
 
 
@@ -101,15 +102,7 @@ class FilterScores(Decision[Settings]):
                 )
             )
             _cut_rest(reasons, names, ranks, self.settings.top_k)
-        return pa.table(
-            {
-                "video": segments.column("video"),
-                "segment": segments.column("segment"),
-                "keep": [reason is None for reason in reasons],
-                "reason": pa.array(reasons, pa.string()),
-            },
-            schema=DECISION_SCHEMA,
-        )
+        return answer(segments, reasons)
 
 
 def _column(segments: pa.Table, name: str, *, label: bool = False) -> list[Any]:

@@ -11,9 +11,12 @@ from clipmill.pipeline.output.decide import decide, read_verdicts
 from clipmill.pipeline.output.tables import compact
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.errors import AccountingError, StoreError
-from clipmill.schemas.records import Video
+from clipmill.schemas.errors import AccountingError, ModelError, StoreError
+from clipmill.schemas.records import Embedding, Video
 from clipmill.stages.decision import DECISION_SCHEMA, Decision
+from clipmill.stages.filter.filter_scores import FilterScores
+from clipmill.stages.filter.filter_scores import Settings as FilterSettings
+from clipmill.stages.filter.flat_rows import vectors
 from clipmill.stages.stage import StageSettings
 
 
@@ -166,3 +169,61 @@ def test_deciding_over_nothing(tmp_path: Path) -> None:
         decide(store, [], "shots")
     compact(store, [], "g1")
     assert decide(store, [FIRST], "shots").kept == 0
+
+
+class Topics(Decision[StageSettings]):
+    """Give each segment a topic by its vector."""
+
+    def reads(self) -> frozenset[str]:
+        return frozenset({"embeddings:clip"})
+
+    def adds(self) -> frozenset[str]:
+        return frozenset({"labels:topic"})
+
+    def decide(self, segments: pa.Table) -> pa.Table:
+        assert segments.schema.field("embedding_clip").metadata == {b"model": b"eye@1"}
+        found, own = vectors(segments, "clip")
+        topics: list[str | None] = [None] * len(segments)
+        for row, vector in zip(found, own, strict=True):
+            topics[row] = "left" if vector[0] > 0.5 else "right"
+        decided = rows(segments, [None] * len(segments))
+        return decided.append_column("label_topic", pa.array(topics, pa.string()))
+
+
+def test_vectors_reach_a_decision_and_its_labels_those_behind_it(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    videos = []
+    for name, turn in (("a", 0), ("b", 1)):
+        video = Video(name, f"{name}.mp4")
+        video.add_segments("shots", [Span.of_seconds(i, i + 1) for i in range(3)])
+        for number, segment in enumerate(video.segments[:2]):
+            segment.scores["blur"] = number
+            vector = [2.0, 0.0] if (number + turn) % 2 else [0.0, 2.0]
+            segment.embeddings += [
+                Embedding("other", "x", [1.0]),
+                Embedding("clip", "eye@1", vector),
+            ]
+        videos.append(video)
+    # A batch each, and vectors of two lengths in one file: a decision gets its own alone.
+    compact(store, videos, "g1", batch_rows=1)
+    only = FilterScores(FilterSettings.model_validate({"profile": {"topic": {"in": ["left"]}}}))
+    verdicts = decide(store, [Topics(StageSettings()), only], "shots")
+    assert verdicts.kept_ids() == {"a": {"shots-00001"}, "b": {"shots-00000"}}
+    [written] = [i.key for i in store.list("decisions/test_decide-")]
+    path = store.local_path(written)
+    assert path is not None
+    labels = pq.read_table(path)["label_topic"].to_pylist()
+    assert labels == ["right", "left", None, "left", "right", None]
+
+
+def test_vectors_of_two_models_are_no_table(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    videos = []
+    for name in "ab":
+        video = Video(name, f"{name}.mp4")
+        video.add_segments("shots", [Span.of_seconds(0, 1)])
+        video.segments[0].embeddings = [Embedding("clip", name, [1.0, 0.0])]
+        videos.append(video)
+    compact(store, videos, "g1")
+    with pytest.raises(ModelError, match="made by 'a', 'b'"):
+        decide(store, [Topics(StageSettings())], "shots")
