@@ -81,6 +81,13 @@ def _clip(store: Store, key: str) -> dict[str, Any] | None:
         story["kept"] = judged["keep"]
         if not judged["keep"]:
             story["dropped"] = f"{judged['decision']}: {judged['reason']}"
+        lost = {
+            r["sample"]: f"{r['decision']}: {r['reason']}"
+            for r in verdicts.samples.to_pylist()
+            if _same(r, row) and not r["keep"]
+        }
+        if lost:
+            story["dropped_samples"] = lost
     story["packed"] = _packed(store, key, row)
     return story
 

@@ -2,6 +2,7 @@
 
     decisions/<name>-<fingerprint>.parquet      one decision's rows
     decisions/verdicts-<fingerprint>.parquet    the chain's outcome for every segment of the layer
+    decisions/samples-<fingerprint>.parquet     likewise for samples, where any were judged
     decisions/current.json                      which outcome is current; put last
 
 A decision sees only what those before it kept. So a near-duplicate that a filter dropped cannot
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -27,12 +28,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clipmill.pipeline.output.decide_samples import SAMPLE_VERDICT_SCHEMA, SampleChain, refused
 from clipmill.pipeline.output.tables import manifest, read_table, to_parquet
 from clipmill.pipeline.store.lease import Fence
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import AccountingError, ModelError, StoreError
 from clipmill.schemas.fingerprints import fingerprint, short
 from clipmill.stages.decision import DECISION_SCHEMA, Decision
+from clipmill.stages.sample_decision import BARE, SampleDecision
 
 CURRENT = "decisions/current.json"
 
@@ -42,12 +45,16 @@ VERDICT_SCHEMA = DECISION_SCHEMA.append(pa.field("decision", pa.string()))
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What is kept of a layer, and why the rest is not; one row per segment in `table`."""
+    """What is kept of a layer, and why the rest is not; one row per segment in `table`.
+
+    `samples` has a row for every sample that a decision judged; all others are kept.
+    """
 
     layer: str
     generation: str  # of the tables that were judged
     fingerprint: str
     table: pa.Table
+    samples: pa.Table = field(default_factory=SAMPLE_VERDICT_SCHEMA.empty_table)
 
     @property
     def kept(self) -> int:
@@ -56,10 +63,16 @@ class Verdicts:
     @property
     def reasons(self) -> Counter[tuple[str, str]]:
         """(decision, reason) -> segments dropped for it."""
-        dropped = self.table.filter(pc.invert(self.table["keep"]))
-        return Counter(
-            zip(dropped["decision"].to_pylist(), dropped["reason"].to_pylist(), strict=True)
-        )
+        return _reasons(self.table)
+
+    @property
+    def sample_reasons(self) -> Counter[tuple[str, str]]:
+        """(decision, reason) -> samples dropped for it."""
+        return _reasons(self.samples)
+
+    def refused_samples(self) -> dict[tuple[str, str], set[str]]:
+        """(video, segment) -> ids of its samples that are not kept."""
+        return refused(self.samples)
 
     def kept_ids(self) -> dict[str, set[str]]:
         """Video -> its kept segments."""
@@ -91,8 +104,18 @@ def decide(
     by: list[str | None] = [None] * count
     left = list(range(count))
     chain = fingerprint(layer, current.generation)
+    samples = SampleChain(store)
     for decision in decisions:
         chain = fingerprint(decision.fingerprint(), chain)
+        if isinstance(decision, SampleDecision):
+            owners = _pairs(segments, left)
+            rows = samples.judge(decision, owners.keys())
+            _put(store, f"decisions/{decision.name()}-{short(chain)}.parquet", rows, fence)
+            for owner in samples.bare(owners.keys()) if decision.drops_bare else ():
+                index = owners.pop(owner)
+                keep[index], reason[index], by[index] = False, BARE, decision.name()
+            left = sorted(owners.values())
+            continue
         judged = _with_vectors(store, segments.take(pa.array(left, pa.int64())), decision)
         rows = _checked(decision, judged)
         _put(store, f"decisions/{decision.name()}-{short(chain)}.parquet", rows, fence)
@@ -111,9 +134,12 @@ def decide(
         [segments["video"], segments["segment"], keep, reason, by], schema=VERDICT_SCHEMA
     )
     _put(store, _verdicts_key(chain), table, fence)
+    judged_samples = samples.verdicts()
+    if len(judged_samples):
+        _put(store, _samples_key(chain), judged_samples, fence)
     pointer = {"layer": layer, "generation": current.generation, "fingerprint": chain}
     store.put(CURRENT, json.dumps(pointer, sort_keys=True).encode())
-    return Verdicts(layer, current.generation, chain, table)
+    return Verdicts(layer, current.generation, chain, table, judged_samples)
 
 
 def read_verdicts(store: Store) -> Verdicts | None:
@@ -125,11 +151,20 @@ def read_verdicts(store: Store) -> Verdicts | None:
         pointer = json.loads(data)
         layer, generation, chain = (pointer[k] for k in ("layer", "generation", "fingerprint"))
         table = pq.read_table(BytesIO(store.get(_verdicts_key(chain)))).cast(VERDICT_SCHEMA)
+        samples = read_sample_verdicts(store, chain)
     except (ValueError, TypeError, KeyError) as error:
         raise StoreError(
             f"{store.uri}/{CURRENT} names no outcome", cure="run the recipe again; it is rebuilt"
         ) from error
-    return Verdicts(layer, generation, chain, table)
+    return Verdicts(layer, generation, chain, table, samples)
+
+
+def read_sample_verdicts(store: Store, chain: str) -> pa.Table:
+    """What an outcome says about samples, no rows where it judged none."""
+    data = store.find(_samples_key(chain))
+    if data is None:
+        return SAMPLE_VERDICT_SCHEMA.empty_table()
+    return pq.read_table(BytesIO(data)).cast(SAMPLE_VERDICT_SCHEMA)
 
 
 def _with_vectors(store: Store, segments: pa.Table, decision: Decision[Any]) -> pa.Table:
@@ -194,3 +229,18 @@ def _put(store: Store, key: str, table: pa.Table, fence: Fence | None) -> None:
 
 def _verdicts_key(chain: str) -> str:
     return f"decisions/verdicts-{short(chain)}.parquet"
+
+
+def _samples_key(chain: str) -> str:
+    return f"decisions/samples-{short(chain)}.parquet"
+
+
+def _reasons(verdicts: pa.Table) -> Counter[tuple[str, str]]:
+    dropped = verdicts.filter(pc.invert(verdicts["keep"]))
+    return Counter(zip(dropped["decision"].to_pylist(), dropped["reason"].to_pylist(), strict=True))
+
+
+def _pairs(segments: pa.Table, rows: Sequence[int]) -> dict[tuple[str, str], int]:
+    """(video, segment) -> row of the segments table, for these rows."""
+    videos, names = segments["video"].to_pylist(), segments["segment"].to_pylist()
+    return {(videos[row], names[row]): row for row in rows}

@@ -25,7 +25,8 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.output.decide import Verdicts
+from clipmill.pipeline.output.decide import Verdicts, read_sample_verdicts
+from clipmill.pipeline.output.decide_samples import Owner, refused
 from clipmill.pipeline.output.pack_clips import (
     ClipJob,
     Cutter,
@@ -173,7 +174,7 @@ class _Standing:
     shards: list[ShardEntry] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     failures: list[PackFailure] = field(default_factory=list)
-    done: set[tuple[str, str]] = field(default_factory=set)
+    done: set[Owner] = field(default_factory=set)
 
 
 def _standing(
@@ -198,6 +199,9 @@ def _standing(
         raise Conflict(
             f"{store.uri} holds {len(done - kept)} packed clips that are no longer kept", cure=cure
         )
+    was, now = refused(read_sample_verdicts(store, found.verdicts)), verdicts.refused_samples()
+    if any(was.get(clip) != now.get(clip) for clip in done):
+        raise Conflict(f"{store.uri} holds packed clips with other samples", cure=cure)
     return _Standing(found.fingerprint, found.shards, keys, failures, done)
 
 
@@ -221,7 +225,7 @@ def _stage(
     there = {item.key for item in store.list("staging/")}
     store.delete(key for key in there if not key.startswith(staging(mark)))
     wanted: list[str] = []
-    kept = verdicts.kept_ids()
+    kept, lost = verdicts.kept_ids(), verdicts.refused_samples()
     for video, segment in standing.done:
         kept[video].discard(segment)
 
@@ -229,6 +233,9 @@ def _stage(
         for video in read_videos(store, without=("transcripts", "utterances", "words")):
             if not kept.get(video.id):
                 continue
+            for segment in video.segments:
+                if gone := lost.get((video.id, segment.id)):
+                    segment.samples = [s for s in segment.samples if s.id not in gone]
             for chunk, part in clip_jobs(video, kept[video.id], settings):
                 job = ClipJob(store, fence, mark, settings, cutter, part, chunk)
                 wanted.append(job.staged)

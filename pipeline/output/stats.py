@@ -22,6 +22,7 @@ from clipmill.pipeline.engine.ledger import Ledger
 from clipmill.pipeline.engine.spending import Spending
 from clipmill.pipeline.output.decide import Verdicts, read_verdicts
 from clipmill.pipeline.output.pack import PackManifest, read_failures, read_manifest
+from clipmill.pipeline.output.sample_stats import SampleStats, sample_stats
 from clipmill.pipeline.output.tables import manifest as tables_manifest
 from clipmill.pipeline.output.tables import read_table
 from clipmill.pipeline.output.tars import BadTar, Member, members
@@ -70,6 +71,8 @@ class Stats:
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     text_chars: dict[str, Histogram] = field(default_factory=dict)  # by role
     languages: dict[str, int] = field(default_factory=dict)  # of texts
+    samples: dict[str, SampleStats[Histogram]] = field(default_factory=dict)  # by kind
+    dropped_samples: dict[str, int] = field(default_factory=dict)  # "decision: reason" -> samples
 
 
 @dataclass(slots=True)
@@ -124,6 +127,8 @@ def stats(store: Store) -> Stats:
                     states[video_key(video)] = whole if kept.get(video) else "dropped"
         _count_clips(store, verdicts, manifest, found)
         _count_texts(store, found)
+        lost_samples = verdicts.refused_samples() if verdicts is not None else {}
+        found.samples = sample_stats(read_table(store, "samples"), lost_samples, histogram)
     spending = Spending.of(store)
     found.stages = {stage: asdict(done) for stage, done in spending.work.items()}
     for row in spending.rows():
@@ -203,6 +208,10 @@ def _count_clips(
         found.dropped = {
             f"{decision}: {reason}": count
             for (decision, reason), count in verdicts.reasons.most_common()
+        }
+        found.dropped_samples = {
+            f"{decision}: {reason}": count
+            for (decision, reason), count in verdicts.sample_reasons.most_common()
         }
         joined = clips.select(["video", "segment", "seconds"]).join(
             table.select(["video", "segment", "keep"]), ["video", "segment"], join_type="inner"
