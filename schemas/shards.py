@@ -2,7 +2,7 @@
 
 A shard is a plain WebDataset tar. Members of one clip share a key and stand next to each other:
 
-    KEY.mp4    the clip, H.264 and AAC
+    KEY.mp4    the clip, H.264 and AAC; missing where the recipe says `pack.media: false`
     KEY.json   everything known about it (below)
     KEY.txt    the one text to train on, chosen by the recipe's `pack.text`
     KEY.jpg    middle frame, if the recipe asks
@@ -11,8 +11,8 @@ A shard is a plain WebDataset tar. Members of one clip share a key and stand nex
 
 KEY.json holds `layout` (this version), `key`, `video` (id, source, licence, consent, provenance,
 meta, parents), `segment`, `layer`, `span` (clock, start, end, start_s, end_s on the source),
-`media` (frames, fps, width, height, seconds, how it was cut), `texts`, `scores`, `labels` and
-`samples`.
+`media` (frames, fps, width, height, seconds, how it was cut; null without media), `texts`,
+`scores`, `labels` and `samples`.
 No member holds a time of day, a host name or a path of the machine that made it.
 """
 

@@ -41,6 +41,8 @@ CHUNK_SECONDS = 600.0
 _SIDE_TIMEOUT_S = 120.0
 _LENGTH = 8
 _RATE = 16_000
+NO_MEDIA = "none"
+"""Mode of a clip that is annotations alone."""
 MEDIA_FACTS = ("frames", "fps", "width", "height", "seconds", "audio", "mode", "readers")
 
 
@@ -150,7 +152,8 @@ def clip_jobs(video: Video, kept: set[str], settings: PackSettings) -> Iterator[
         )
     for segment in sorted(segments, key=lambda s: (s.span.start_s, s.id)):
         length = segment.span.duration_s
-        if chunk and (len(chunk) == CHUNK_SEGMENTS or seconds + length > CHUNK_SECONDS):
+        long = settings.media and seconds + length > CHUNK_SECONDS
+        if chunk and (len(chunk) == CHUNK_SEGMENTS or long):
             yield number, replace(bare, segments=chunk)
             chunk, seconds, number = [], 0.0, number + 1
         chunk.append(segment)
@@ -229,6 +232,10 @@ def tar_bytes(key: str, members: dict[str, bytes]) -> int:
 def _made(job: ClipJob, folder: Path) -> Iterator[tuple[Segment, Clip | MediaError]]:
     """Every segment of the job exactly once: its clip, or why there is none."""
     video = job.video
+    if not job.settings.media:
+        for segment in video.segments:
+            yield segment, _told(job, segment)
+        return
     left = list(video.segments)
     try:
         if video.probe is None:
@@ -275,29 +282,44 @@ def _cut(job: ClipJob, path: Path, probe: Probe, folder: Path) -> dict[str, CutM
 
 
 def _clip(job: ClipJob, path: Path, probe: Probe, segment: Segment, media: CutMedia) -> Clip:
-    video, settings = job.video, job.settings
+    settings = job.settings
     facts = {name: getattr(media, name) for name in MEDIA_FACTS}
     off = settings.cut.trim * segment.span.duration_s
     facts["start_s"] = round(segment.span.start_s + off, 6)  # of the clip itself, on the source
     facts["end_s"] = round(segment.span.end_s - off, 6)
     members = {"mp4": media.path.read_bytes()}
-    members["json"] = _json(finite(clip_manifest(video, segment, facts)))
-    text = chosen_text(segment, settings.text)
-    if text is not None:
-        members["txt"] = text.text.encode()
     if settings.thumbnail:
         span = segment.span
         middle = (span.clock.exact(span.start) + span.clock.exact(span.end)) / 2
         tick = probe.picture.clock.tick(middle, "floor")
         (still,) = sandbox.call(frames.sample, path, probe, [tick], timeout_s=_SIDE_TIMEOUT_S)
         members["jpg"] = still.jpeg
-    for embedding in segment.embeddings:
-        if embedding.name == settings.embedding:
-            members["npy"] = _npy(embedding.vector)
     if settings.wav:
         members["wav"] = sandbox.call(
             _wav, path, probe, facts["start_s"], facts["end_s"], timeout_s=_SIDE_TIMEOUT_S
         )
+    return _with_annotations(job, segment, facts, members)
+
+
+def _told(job: ClipJob, segment: Segment) -> Clip:
+    """A clip without media: what is known of it, and where it lies in its video."""
+    facts: dict[str, Any] = dict.fromkeys(MEDIA_FACTS)
+    facts |= {"mode": NO_MEDIA, "seconds": segment.span.duration_s}
+    facts |= {"start_s": segment.span.start_s, "end_s": segment.span.end_s}
+    return _with_annotations(job, segment, facts, {})
+
+
+def _with_annotations(
+    job: ClipJob, segment: Segment, facts: dict[str, Any], members: dict[str, bytes]
+) -> Clip:
+    video, settings = job.video, job.settings
+    members["json"] = _json(finite(clip_manifest(video, segment, facts)))
+    text = chosen_text(segment, settings.text)
+    if text is not None:
+        members["txt"] = text.text.encode()
+    for embedding in segment.embeddings:
+        if embedding.name == settings.embedding:
+            members["npy"] = _npy(embedding.vector)
     row = {
         "key": clip_key(video.id, segment.id),
         "video": video.id,
@@ -306,7 +328,7 @@ def _clip(job: ClipJob, path: Path, probe: Probe, segment: Segment, media: CutMe
         "licence": video.licence,
         "consent": video.consent,
         **facts,
-        "sha256": hashlib.sha256(members["mp4"]).hexdigest(),
+        "sha256": hashlib.sha256(members["mp4"]).hexdigest() if "mp4" in members else None,
         "text_role": text.role if text else None,
         "text_chars": len(text.text) if text else None,
         **{f"score_{name}": value for name, value in sorted(segment.scores.items())},

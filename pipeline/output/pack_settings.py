@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from clipmill.stages.clip.cut_clip import Settings as CutSettings
 from clipmill.stages.stage import StageSettings
@@ -24,6 +26,9 @@ class PackSettings(StageSettings):
     text: list[str] = Field(default_factory=lambda: ["caption", "dense", "brief", "asr"])
     """Roles of the one text to train on, best first; the newest text of the first role a clip has
     becomes KEY.txt."""
+    media: bool = True
+    """Cut the clips. Without, a clip is its KEY.json and KEY.txt, which name its video and span:
+    for annotations whose media is elsewhere, or not there at all."""
     thumbnail: bool = False
     """Add the middle frame as KEY.jpg."""
     embedding: str | None = None
@@ -32,3 +37,9 @@ class PackSettings(StageSettings):
     """Add 16 kHz mono sound as KEY.wav."""
     cut: CutSettings = CutSettings()
     """How clips are cut."""
+
+    @model_validator(mode="after")
+    def _pictures_and_sound_need_media(self) -> Self:
+        if not self.media and (self.thumbnail or self.wav):
+            raise ValueError("thumbnail and wav are made from media; remove them, or media: false")
+        return self

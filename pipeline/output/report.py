@@ -169,21 +169,21 @@ def _packed(store: Store) -> Iterator[_Clip]:
 
 
 def _clips_of(store: Store, shard: str) -> Iterator[_Clip]:
-    columns = ["json_offset", "json_size", "mp4_offset", "mp4_size"]
-    index = pq.read_table(BytesIO(store.get(f"shards/{shard}.parquet")), columns=columns)
-    for row in index.to_pylist():
+    index = pq.ParquetFile(BytesIO(store.get(f"shards/{shard}.parquet")))
+    names = {f"{extension}_{what}" for extension in ("json", "mp4") for what in ("offset", "size")}
+    columns = sorted(names & set(index.schema_arrow.names))
+    for row in index.read(columns=columns).to_pylist():
         tar = f"shards/{shard}.tar"
         facts = json.loads(store.get_range(tar, row["json_offset"], row["json_size"]))
-        fits = row["mp4_size"] <= _EMBED_BYTES
-        yield _Clip(
-            facts, store.get_range(tar, row["mp4_offset"], row["mp4_size"]) if fits else None
-        )
+        size = row.get("mp4_size")  # None: annotations alone
+        fits = size is not None and size <= _EMBED_BYTES
+        yield _Clip(facts, store.get_range(tar, row["mp4_offset"], size) if fits else None)
 
 
 def _card(clip: _Clip) -> str:
     facts = clip.facts
     span, video = facts["span"], facts["video"]
-    shown = "<p><small>too large to show here</small></p>"
+    shown = "<p><small>no media to show here</small></p>"
     if clip.media is not None:
         data = base64.b64encode(clip.media).decode()
         shown = f"<video controls muted preload=auto src='data:video/mp4;base64,{data}'></video>"

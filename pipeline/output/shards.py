@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipmill.pipeline.output.pack_clips import MEDIA_FACTS, StagedClip, read_clip
+from clipmill.pipeline.output.pack_clips import MEDIA_FACTS, NO_MEDIA, StagedClip, read_clip
 from clipmill.pipeline.output.tables import to_parquet
 from clipmill.pipeline.output.tars import members
 from clipmill.pipeline.store.lease import Fence
@@ -161,7 +161,8 @@ def _read_back(job: ShardJob, path: Path, rows: list[dict[str, Any]]) -> str:
                     raise _spoilt(job, f"clip {member.key} came back changed")
         file.seek(0)
         whole = hashlib.file_digest(file, "sha256").hexdigest()
-    if any("mp4_offset" not in row or "json_offset" not in row for row in rows):
+    needed = [("json",) if row["mode"] == NO_MEDIA else ("json", "mp4") for row in rows]
+    if any(f"{e}_offset" not in r for r, es in zip(rows, needed, strict=True) for e in es):
         raise _spoilt(job, "a clip is missing")
     return whole
 

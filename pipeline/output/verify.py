@@ -28,6 +28,7 @@ from clipmill.pipeline.output.pack import (
     read_failures,
     read_manifest,
 )
+from clipmill.pipeline.output.pack_clips import NO_MEDIA
 from clipmill.pipeline.output.shards import ShardEntry
 from clipmill.pipeline.output.tables import manifest as tables_manifest
 from clipmill.pipeline.output.tables import read_table
@@ -240,8 +241,9 @@ def _clip(
             member.size,
         ):
             return f"the index does not point at its .{extension}"
-    if "mp4" not in parts or "json" not in parts:
-        return "has no .mp4 or no .json"
+    bare = row["mode"] == NO_MEDIA
+    if ("mp4" in parts) == bare or "json" not in parts:
+        return "has an .mp4 or no .json" if bare else "has no .mp4 or no .json"
     if parts["json"].size > _MAX_JSON:
         return "its .json is too large to be ours"
     try:
@@ -253,6 +255,9 @@ def _clip(
         return "its .json is not what the layout says"
     if told != (key, LAYOUT, layer) or made != key or frames != row["frames"]:
         return "its .json belongs to another clip"
+    if bare:
+        report.clips += 1
+        return ""
     data = _read(file, parts["mp4"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         return "its .mp4 is not the one in the index (sha256 differs)"

@@ -1,33 +1,38 @@
-"""Take the timed annotations that somebody published with the videos as events on the timeline.
+"""Take the annotations that somebody published with the videos as one canonical record.
 
 What people marked is worth more than what a model guesses, if it is about the file at hand: times
 count from the start of the video that was annotated, so a video whose declared duration differs is
-refused row by row. Nothing is mended here. Rows go to a layer as published, `check_timeline` judges
-them like any other events, and rows of no use leave their reason and their numbers behind.
+refused row by row. Nothing is mended here. Events, rated stretches and questions go to layers of
+their own as published, in an order that follows from time and text alone, so that two files that
+tell the same give the same record; `check_timeline` judges them like any other events, and rows of
+no use leave their reason and their numbers behind.
 """
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.errors import InputError, MediaError, RecipeError
-from clipmill.schemas.records import Part, Video
-from clipmill.stages.convert.annotation_files import (
-    FORMS,
-    MAX_BYTES,
-    Names,
-    Row,
-    read_annotations,
-)
+from clipmill.schemas.errors import InputError, RecipeError, Unreadable
+from clipmill.schemas.fingerprints import fingerprint
+from clipmill.schemas.records import Author, Part, Segment, Video
+from clipmill.stages.convert.annotation_files import FORMS
+from clipmill.stages.convert.annotation_rows import Layout, Names, Row
+from clipmill.stages.convert.layouts import LAYOUTS
+from clipmill.stages.convert.open_annotations import Published, published, revision_of
 from clipmill.stages.media.probe import probed
-from clipmill.stages.media.source import local, local_path
+from clipmill.stages.media.source import local_path
 from clipmill.stages.stage import Stage, StageSettings
+
+T = TypeVar("T")
 
 LISTED = 20  # numbers of refused rows that are written out, per reason
 
@@ -38,18 +43,35 @@ def _absolute(file: str) -> str:
 
 
 def _has_form(file: str) -> str:
-    if file and _form(file) not in FORMS:
+    if file and file.rpartition(".")[2].lower() not in FORMS:
         raise ValueError(f"annotations are read from {', '.join(FORMS)}")
     return file
 
 
+def _known(layout: str) -> str:
+    if layout and layout not in LAYOUTS:
+        raise ValueError(f"layouts are {', '.join(LAYOUTS)}")
+    return layout
+
+
+LayerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
 class Settings(StageSettings):
     file: Annotated[str, AfterValidator(_has_form), AfterValidator(_absolute)] = ""
-    """One file for all videos (json, jsonl, csv, tsv); empty: a file beside each video."""
+    """One file for all videos (json, jsonl, csv, tsv, txt); empty: the one that the list of inputs
+    names (column `annotations`), or one beside each video."""
+    layout: Annotated[str, AfterValidator(_known)] = ""
+    """A data set whose layout is known, e.g. charades_sta, qvhighlights or youcook2, in place of
+    the names below; where the list of inputs names one (column `layout`), that is taken."""
     beside: str = Field(default="annotations", pattern=r"^[\w.-]+$")
     """For files beside videos: FILM.annotations.json lies next to FILM.mp4."""
-    layer: str = Field(default="events", pattern=r"^[a-z][a-z0-9_]*$")
+    layer: LayerName = "events"
     """Layer of the events."""
+    rated: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$")
+    """Layer of rows that have a rating, kept as score `rating`; empty: they are refused."""
+    questions: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*)?$")
+    """Layer of rows that have a question, each with a sample of kind `question`; empty: refused."""
     role: str = Field(default="caption", pattern=r"^[a-z0-9_:]+$")
     """Role of their texts."""
     video: str = "video_id"
@@ -75,6 +97,19 @@ class Settings(StageSettings):
     """Rows whose video was this much longer or shorter than the file at hand are refused."""
     labels: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], ...] = ()
     """Further values of a row, to be labels of its event."""
+    rating: str = ""
+    """Name of a rating: a number, or a list of them, whose mean is meant."""
+    question: str = ""
+    """Name of a question. Without a time it is about the whole video."""
+    answer: str = "answer"
+    """Name of its answer: one of the options, its letter, or its place counted from 0."""
+    options: tuple[str, ...] = ("options",)
+    """Name of the list of options, or the names of all of them."""
+    foreign: int = Field(default=0, ge=0, le=100)
+    """So many texts of other videos of the file, unlike all of this one, to be texts of the video
+    of role `foreign`: what certainly is not told of it."""
+    held_out: Annotated[str, AfterValidator(_absolute)] = ""
+    """A text file of names of videos, one a line, whose rows are refused: those of a test set."""
     language: str = ""
     """Language of the texts."""
     max_chars: int = Field(default=500, ge=1)
@@ -90,7 +125,7 @@ class Settings(StageSettings):
 
 
 class ImportAnnotations(Stage[Settings]):
-    """Write published annotations, a text with its times, as events."""
+    """Write published annotations as events, rated stretches and questions."""
 
     unit = "video"
     needs: ClassVar = {"probe"}
@@ -98,42 +133,58 @@ class ImportAnnotations(Stage[Settings]):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._all: dict[str, list[Row]] = {}
-        self._revision = ""
+        self._all: Published | None = None
+        self._held_out: frozenset[str] = frozenset()
 
     def adds(self) -> frozenset[str]:
-        return super().adds() | {f"labels:{name}" for name in self.settings.labels}
+        settings = self.settings
+        more = {f"labels:{name}" for name in (*settings.labels, *_labels(settings.layout))}
+        if settings.rated:
+            more |= {f"segments:{settings.rated}", "scores:rating"}
+        if settings.questions:
+            more |= {f"segments:{settings.questions}", "samples:question"}
+        if settings.foreign:
+            more.add("texts:foreign")
+        return super().adds() | more
 
     def identity(self) -> dict[str, Any]:
         identity = super().identity()
-        if self.settings.file:  # the same wherever it lies, another when it changes
-            identity["settings"]["file"] = _digest(self._read(self.settings.file))
+        for key in ("file", "held_out"):  # the same wherever it lies, another when it changes
+            if name := identity["settings"][key]:
+                identity["settings"][key] = self._read(key, partial(revision_of, name))
         return identity
 
     def setup(self) -> None:
-        if self.settings.file:
-            data = self._read(self.settings.file)
-            self._revision = _digest(data)
-            self._all = self._parse(data, self.settings.file)
-            if set(self._all) == {""}:
+        settings = self.settings
+        if settings.file:
+            layout = self._layout(settings.layout)
+            self._all = self._read("file", lambda: published(settings.file, layout))
+            if set(self._all.rows) == {""}:
                 raise InputError(
-                    f"no row has {self.settings.video!r}, which names its video",
+                    f"no row has {layout.names.video!r}, which names its video",
                     cure="set video to the right name, or put a file beside each video",
-                    input=self.settings.file,
+                    input=settings.file,
                     stage=self.name(),
                 )
+        if settings.held_out:
+            text = self._read("held_out", lambda: Path(settings.held_out).read_text("utf-8"))
+            self._held_out = frozenset(line.strip() for line in text.split("\n") if line.strip())
 
     def process(self, part: Part) -> Part:
-        video = part.video
-        if self.settings.file:
-            rows = self._of(video, self._all)
-            self._write(video, rows, Path(self.settings.file).name, self._revision)
+        video, settings = part.video, self.settings
+        listed = video.side_files.get("annotations", "")
+        if self._all is not None:
+            self._write(video, _of(video, self._all), settings.file, self._all)
+        elif listed:
+            layout = self._layout(video.meta.get("layout") or settings.layout)
+            found = published(listed, layout)
+            named = video.meta.get("name")
+            rows = _alone(video, found) if named is None else found.rows.get(named, [])
+            self._write(video, rows, listed, found)
         else:
             for side in self._beside(video):
-                data = self._read(str(side))
-                by_video = self._parse(data, str(side))
-                rows = by_video.get("", []) + self._of(video, by_video)
-                self._write(video, rows, side.name, _digest(data))
+                found = published(str(side), self._layout(settings.layout))
+                self._write(video, _alone(video, found), str(side), found)
         return part
 
     def _beside(self, video: Video) -> list[Path]:
@@ -143,77 +194,106 @@ class ImportAnnotations(Stage[Settings]):
         named = [path.with_name(f"{path.stem}.{self.settings.beside}.{form}") for form in FORMS]
         return [side for side in named if side.is_file()][:1]
 
-    def _read(self, file: str) -> bytes:
+    def _read(self, key: str, read: Callable[[], T]) -> T:
         try:
-            with local(file) as path:
-                if path.stat().st_size > MAX_BYTES:
-                    raise InputError(
-                        f"the annotations have {path.stat().st_size >> 20} MB",
-                        cure=f"files up to {MAX_BYTES >> 20} MB are read; split it",
-                        input=file,
-                        stage=self.name(),
-                    )
-                return path.read_bytes()
-        except MediaError as missing:
+            return read()
+        except (Unreadable, OSError) as missing:
             raise RecipeError(
-                f"there are no annotations at {file}",
-                key="file",
+                f"there are no annotations at {getattr(self.settings, key)}",
+                key=key,
                 cure="give the path of the published file",
                 stage=self.name(),
             ) from missing
 
-    def _parse(self, data: bytes, file: str) -> dict[str, list[Row]]:
+    def _layout(self, name: str) -> Layout:
         settings = self.settings
-        names = Names(
-            settings.video,
-            settings.text,
-            settings.start,
-            settings.end,
-            settings.span,
-            settings.duration,
-            settings.labels,
-            settings.fields,
-            settings.root,
-            settings.rows,
-            settings.max_chars,
+        layout = LAYOUTS.get(name) or Layout(
+            Names(
+                video=settings.video,
+                text=settings.text,
+                start=settings.start,
+                end=settings.end,
+                span=settings.span,
+                duration=settings.duration,
+                fields=settings.fields,
+                root=settings.root,
+                rows=settings.rows,
+                rating=settings.rating,
+                question=settings.question,
+                answer=settings.answer,
+                options=settings.options,
+            )
         )
-        return read_annotations(data, _form(file), names, file)
+        labels = tuple(dict.fromkeys((*layout.names.labels, *settings.labels)))
+        names = replace(layout.names, labels=labels, max_chars=settings.max_chars)
+        return replace(layout, names=names)
 
-    def _of(self, video: Video, by_video: dict[str, list[Row]]) -> list[Row]:
-        """The rows of a video: under its id, else its file's name, else that without ending."""
-        name = PurePosixPath(video.source).name
-        for key in (video.id, name, PurePosixPath(video.id).stem, PurePosixPath(name).stem):
-            if key and key in by_video:
-                return by_video[key]
-        return []
-
-    def _write(self, video: Video, rows: list[Row], file: str, revision: str) -> None:
+    def _write(self, video: Video, rows: Sequence[Row], file: str, found: Published) -> None:
         settings = self.settings
-        author = self.author(file, revision)
+        author = self.author(PurePosixPath(file).name, found.revision)
         refused: dict[str, list[int]] = defaultdict(list)
-        kept = []
+        kept: dict[str, list[Row]] = defaultdict(list)
         for place, row in enumerate(rows):
             reason = "too_many" if place >= settings.max_rows else self._refusal(row, video)
             if reason:
                 refused[reason].append(row.number)
             else:
-                kept.append(row)
-        kept.sort(key=lambda row: (row.start_s, row.end_s))
-        before = len(video.layer(settings.layer))
-        video.add_segments(settings.layer, [Span.of_seconds(r.start_s, r.end_s) for r in kept])
-        for segment, row in zip(video.layer(settings.layer)[before:], kept, strict=True):
-            segment.add_text(settings.role, row.text, author, language=settings.language or None)
-            segment.labels.update({name: value for name, value in row.labels.items() if value})
+                kept[self._layer(row)].append(row)
+        for layer in filter(None, (settings.layer, settings.rated, settings.questions)):
+            self._add(video, layer, kept[layer], author)
         for reason, numbers in sorted(refused.items()):
             listed = ", ".join(map(str, numbers[:LISTED]))
             more = ", ..." if len(numbers) > LISTED else ""
             text = f"{reason}: {len(numbers)} rows ({listed}{more})"
             video.add_text(f"refused_{settings.layer}", text, author)
+        if settings.foreign:
+            rng = random.Random(fingerprint(video.id, self.label))
+            own = [row.text for row in rows if row.text]
+            for text in foreign(found.texts, own, settings.foreign, rng):
+                video.add_text("foreign", text, author, language=settings.language or None)
+
+    def _layer(self, row: Row) -> str:
+        if row.question:
+            return self.settings.questions
+        return self.settings.layer if row.rating is None else self.settings.rated
+
+    def _add(self, video: Video, layer: str, rows: list[Row], author: Author) -> None:
+        whole = probed(video).span.end_s
+        ends = [(whole if row.end_s is None else row.end_s, row) for row in rows]
+        ends.sort(key=lambda end: (end[1].start_s, end[0], end[1].text, end[1].question))
+        before = len(video.layer(layer))
+        video.add_segments(layer, [Span.of_seconds(row.start_s, end) for end, row in ends])
+        for segment, (_, row) in zip(video.layer(layer)[before:], ends, strict=True):
+            self._tell(segment, row, author)
+
+    def _tell(self, segment: Segment, row: Row, author: Author) -> None:
+        settings = self.settings
+        if row.text:
+            segment.add_text(settings.role, row.text, author, language=settings.language or None)
+        if row.rating is not None:
+            segment.scores["rating"] = row.rating
+        if row.question:
+            segment.add_sample(
+                "question",
+                row.question,
+                row.answer,
+                author,
+                options=list(row.options),
+                evidence=[segment.span],
+            )
+        segment.labels.update({name: value for name, value in row.labels.items() if value})
 
     def _refusal(self, row: Row, video: Video) -> str | None:
         """Why a row is of no use for the file at hand."""
+        name = video.meta.get("name", PurePosixPath(video.id).stem)
+        if not name:
+            return "no_video"
+        if {name, PurePosixPath(name).stem, video.id} & self._held_out:
+            return "held_out"
         if row.refused:
             return row.refused
+        if not self._layer(row):
+            return "question" if row.question else "rating"
         probe = probed(video)
         lasts = probe.duration_s
         if row.duration_s is not None and abs(row.duration_s - lasts) > self.settings.max_drift_s:
@@ -221,9 +301,33 @@ class ImportAnnotations(Stage[Settings]):
         return "outside" if row.start_s >= probe.span.end_s else None
 
 
-def _form(file: str) -> str:
-    return file.rpartition(".")[2].lower()
+def foreign(pool: Sequence[str], own: Sequence[str], count: int, rng: random.Random) -> list[str]:
+    """Texts of a pool that share less than half of their words with each of a video's own.
+
+    Texts of a few words, such as labels, are like another soon: 20 are looked at for each wanted.
+    """
+    known = [set(text.casefold().split()) for text in own]
+    found: list[str] = []
+    for text in rng.sample(pool, min(len(pool), 20 * count)):
+        words = set(text.casefold().split())
+        if len(found) < count and all(2 * len(words & told) < len(words) for told in known):
+            found.append(text)
+    return found
 
 
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
+def _labels(layout: str) -> tuple[str, ...]:
+    return LAYOUTS[layout].names.labels if layout else ()
+
+
+def _alone(video: Video, found: Published) -> list[Row]:
+    """The rows of a file that is this video's alone, or names it."""
+    return found.rows.get("", []) + _of(video, found)
+
+
+def _of(video: Video, found: Published) -> list[Row]:
+    """The rows of a video: under its id, else its file's name, else that without ending."""
+    name = PurePosixPath(video.source).name
+    for key in (video.id, name, PurePosixPath(video.id).stem, PurePosixPath(name).stem):
+        if key and key in found.rows:
+            return found.rows[key]
+    return []

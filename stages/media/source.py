@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -112,8 +113,8 @@ def content(uri: str) -> Content:
     if path is not None:
         if not path.is_file():
             raise Unreadable("there is no such file", cure="check the list of inputs", input=uri)
-        with path.open("rb") as file:
-            return _digest(file, path.stat().st_size)
+        facts = path.stat()
+        return _digest_at(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     filesystem, name = _remote(uri)
     size = int(_facts(filesystem, name, uri).get("size") or 0)
     with filesystem.open(name, "rb", block_size=WINDOW, cache_type="readahead") as file:
@@ -136,6 +137,13 @@ def unchanged_since(uri: str, moment: datetime) -> bool:
     except (NotImplementedError, FileNotFoundError):
         return False
     return (changed if changed.tzinfo else changed.replace(tzinfo=UTC)) < moment
+
+
+@lru_cache(maxsize=16)
+def _digest_at(path: Path, size: int, modified: int, changed: int) -> Content:
+    # Inputs may share a file: all videos of a data set whose media is not there.
+    with path.open("rb") as file:
+        return _digest(file, size)
 
 
 def _digest(file: Any, size: int) -> Content:

@@ -1,5 +1,8 @@
 """Reads the list of inputs: a folder, a file, a glob, a text list or a manifest, near or far.
 
+A record of a manifest that names no media but a file of annotations stands for all videos that file
+tells of (`annotated_sets.py`), whether they are there or not.
+
 Not a stage on parts but what comes before them: one lazy, sorted stream of `Video` records, so that
 two runs see the same inputs in the same order. Media is not opened here. A file that turns out to
 be missing or broken is a counted failure of that input later, while a list that contradicts itself
@@ -23,6 +26,7 @@ from pydantic import Field
 
 from clipmill.schemas.errors import InputError
 from clipmill.schemas.records import Video
+from clipmill.stages.source.annotated_sets import AnnotatedSet, videos_of
 from clipmill.stages.stage import StageSettings
 
 MEDIA = "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv y4m"
@@ -32,7 +36,8 @@ MAX_LINE = 1_000_000
 """Characters of one line of a list or manifest; a longer one is not a manifest."""
 
 _ID_CAP = 1024
-_KNOWN = ("title", "description", "licence", "license", "consent", "provenance", "subtitles")
+_KNOWN = ("title", "description", "licence", "license", "consent", "provenance")
+_SIDE_FILES = ("subtitles", "annotations")
 
 
 class Settings(StageSettings):
@@ -146,12 +151,12 @@ def _listed(source: str, base: str, settings: Settings) -> Iterator[Video]:
     empty = True
     for number, row in enumerate(readers[_ending(source)](source), start=1):
         empty = False
-        yield _from_row(row, f"{source}, record {number}", base, settings)
+        yield from _from_row(row, f"{source}, record {number}", base, settings)
     if empty:
         raise InputError("the list is empty", input=source, cure="list at least one input")
 
 
-def _from_row(row: Mapping[str, Any], place: str, base: str, settings: Settings) -> Video:
+def _from_row(row: Mapping[str, Any], place: str, base: str, settings: Settings) -> Iterator[Video]:
     if len(row) > settings.max_columns:
         raise InputError(
             f"{len(row)} columns", input=place, cure="raise input.max_columns if they are meant"
@@ -159,20 +164,23 @@ def _from_row(row: Mapping[str, Any], place: str, base: str, settings: Settings)
     columns = {str(key): _clean(value, settings.max_text) for key, value in row.items()}
     paths = [settings.path_column, "uri", "url", "video"]
     path_column = next((name for name in paths if columns.get(name)), None)
-    if path_column is None:
+    if path_column is None and not columns.get("annotations"):
         raise InputError(
-            f"no path: none of the columns {', '.join(paths)} holds one",
+            f"no path: none of the columns {', '.join(paths)} holds one, and none of annotations",
             input=place,
             cure=f"its columns are {', '.join(sorted(columns)[:20])}; set input.path_column",
         )
-    path = columns.pop(path_column)
+    path = columns.pop(path_column) if path_column else ""
     given_id = columns.pop(settings.id_column, "")
     known = {name: columns.pop(name, "") for name in _KNOWN}
+    side_files = {
+        name: _located(file, base) for name in _SIDE_FILES if (file := columns.pop(name, ""))
+    }
+    found = AnnotatedSet.of(columns, base, side_files, place) if not path else None
     meta = {name: value for name, value in sorted(columns.items()) if value}
     meta |= {name: known[name] for name in ("title", "description") if known[name]}
-    side_files = {"subtitles": _located(known["subtitles"], base)} if known["subtitles"] else {}
-    return Video(
-        id=_id(given_id or path, place),
+    video = Video(
+        id=_id(given_id or path, place) if path else "",
         source=_located(path, base),
         licence=known["licence"] or known["license"] or None,
         consent=known["consent"] or None,
@@ -180,6 +188,12 @@ def _from_row(row: Mapping[str, Any], place: str, base: str, settings: Settings)
         meta=meta,
         side_files=side_files,
     )
+    if found is None:
+        yield video
+    else:
+        for one in videos_of(found, video, settings.extensions):
+            one.id = _id(one.id, place)
+            yield one
 
 
 def _text_rows(source: str, settings: Settings) -> Iterator[dict[str, str]]:

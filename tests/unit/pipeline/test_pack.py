@@ -21,6 +21,7 @@ from clipmill.pipeline.output.pack import FAILURES, MANIFEST, pack, read_manifes
 from clipmill.pipeline.output.pack_clips import CHUNK_SECONDS, StagedClip, clip_jobs, finite
 from clipmill.pipeline.output.pack_settings import PackSettings
 from clipmill.pipeline.output.shards import TAR_END, plan_shards
+from clipmill.pipeline.output.verify import verify
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import AccountingError, Conflict
@@ -406,3 +407,32 @@ def test_planned_bytes_are_the_bytes_of_the_tar(tmp_path: Path) -> None:
 def test_a_clip_larger_than_a_shard_gets_its_own() -> None:
     clips = [StagedClip(f"k{i}", "s", 0, 1, size) for i, size in enumerate((9000, 10**6, 9000))]
     assert sorted(len(s) for s in plan_shards(clips, 0, 10, 50_000)) in ([1, 2], [1, 1, 1])
+
+
+def test_without_media_a_clip_is_its_annotations_and_no_file_is_opened(
+    store: Store, tmp_path: Path
+) -> None:
+    videos = library(tmp_path / "in")
+    kept = prepared(store, videos)
+    for video in videos:
+        Path(video.source).unlink()
+    cut = tmp_path / "cut.log"
+    bare = SETTINGS.model_copy(update={"media": False})
+    manifest = pack(store, bare, kept, cutter=FakeCutter(log=cut))
+    assert manifest.clips == 20 and not manifest.failed and not cut.exists()
+    rows = index(store)
+    assert {(row["mode"], row["sha256"], row["frames"]) for row in rows} == {("none", None, None)}
+    shard = tmp_path / "shard.tar"
+    shard.write_bytes(store.get(f"shards/{manifest.shards[0].name}.tar"))
+    data = webdataset.WebDataset(str(shard), shardshuffle=False, empty_check=False)
+    for sample in data:
+        assert {"json", "txt", "npy"} <= set(sample) and "mp4" not in sample
+        facts = json.loads(sample["json"])
+        assert facts["media"]["seconds"] == facts["span"]["end_s"] - facts["span"]["start_s"]
+    report = verify(store)
+    assert report.ok and report.clips == 20, report.problems
+
+
+def test_pictures_and_sound_are_not_promised_without_media() -> None:
+    with pytest.raises(ValueError, match="made from media"):
+        PackSettings(media=False, thumbnail=True)
