@@ -1,8 +1,9 @@
 """The columns of the flat tables, and the version that a file carries.
 
-Version 1 is written. A file without a mark is version 0, which had no `consent`. The one rule for
-older files is that what they lack takes the record's default: a version that only adds needs no
-conversion, at the price that a column is never renamed. Files of a newer version are refused.
+Version 2 is written. Version 1 had no `turn` of samples; a file without a mark is version 0, which
+had no `consent` either. The one rule for older files is that what they lack takes the record's
+default: a version that only adds needs no conversion, at the price that a column is never renamed.
+Files of a newer version are refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import Conflict
 from clipmill.schemas.records import Probe, Step
 
-VERSION = 1
+VERSION = 2
 VERSION_KEY = b"clipmill.tables"
 
 STRING, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
@@ -67,6 +68,7 @@ COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("evidence", arrow_type(list[Span])),
         ("sources", STRINGS),
         ("labels", arrow_type(dict[str, str])),
+        ("turn", arrow_type(Span)),
     ],
     "transcripts": [
         ("video", STRING),

@@ -169,6 +169,7 @@ class Sample:
     evidence: list[Span] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)  # question type, difficulty, ...
+    turn: Span | None = None  # from the moment it is asked to that of its answer, where both matter
 
 
 @dataclass(slots=True)

@@ -88,4 +88,5 @@ def _sample(sample: Sample) -> dict[str, Any]:
     fields: dict[str, Any] = to_arrow(sample)
     fields["evidence"] = [span_facts(span) for span in sample.evidence]
     fields["labels"] = dict(sorted(sample.labels.items()))
+    fields["turn"] = span_facts(sample.turn) if sample.turn else None
     return fields

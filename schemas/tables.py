@@ -98,6 +98,7 @@ def unflatten(tables: Mapping[str, pa.Table]) -> list[Video]:
         )
         sample.evidence = from_arrow(list[Span], row.get("evidence") or [])
         sample.labels = dict(row.get("labels") or [])
+        sample.turn = from_arrow(Span, row["turn"]) if row.get("turn") else None
         _owner(segments, (row["video"], row["segment"])).samples.append(sample)
     _unflatten_speech(videos, rows)
     return list(videos.values())
@@ -168,6 +169,7 @@ def _flatten_segment(segment: Segment, video: str, place: int, rows: _Flat) -> N
                 **to_arrow(sample.author),
                 "evidence": to_arrow(sample.evidence),
                 "labels": to_arrow(sample.labels),
+                "turn": to_arrow(sample.turn),
             }
         )
 

@@ -40,6 +40,8 @@ class Names:
     question: str = ""
     answer: str = "answer"  # one of the options, its letter, or its place from 0
     options: tuple[str, ...] = ("options",)  # one list, or a name for each
+    asked: str = ""  # when a question is asked
+    answered: str = ""  # and answered
     max_chars: int = 500
 
     @property
@@ -79,6 +81,8 @@ class Row:
     question: str = ""
     answer: str = ""
     options: tuple[str, ...] = ()
+    asked_s: float | None = None
+    answered_s: float | None = None
 
 
 def row_of(number: int, values: Mapping[str, Any], names: Names) -> Row:
@@ -87,7 +91,7 @@ def row_of(number: int, values: Mapping[str, Any], names: Names) -> Row:
     row.labels = {name: line_of(values.get(name), MAX_LABEL) for name in names.labels}
     row.refused = values.get(REFUSED)
     if names.question:
-        row.refused = row.refused or _ask(row, values, names)
+        row.refused = row.refused or _ask(row, values, names) or _turn(row, values, names)
     elif not row.text:
         row.refused = row.refused or "no_text"
     row.refused = row.refused or _time(row, values, names)
@@ -115,6 +119,14 @@ def _time(row: Row, values: Mapping[str, Any], names: Names) -> str | None:
         return "backwards"
     row.start_s, row.end_s = first, last
     return None
+
+
+def _turn(row: Row, values: Mapping[str, Any], names: Names) -> str | None:
+    """Fill in when a question is asked and answered; returns what is wrong with it."""
+    told = [values.get(name) if name else None for name in (names.asked, names.answered)]
+    row.asked_s, row.answered_s = map(seconds, told)
+    read = zip(told, (row.asked_s, row.answered_s), strict=True)
+    return "no_turn" if any(at is None and when not in (None, "") for when, at in read) else None
 
 
 def _ask(row: Row, values: Mapping[str, Any], names: Names) -> str | None:

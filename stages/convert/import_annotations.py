@@ -105,6 +105,10 @@ class Settings(StageSettings):
     """Name of its answer: one of the options, its letter, or its place counted from 0."""
     options: tuple[str, ...] = ("options",)
     """Name of the list of options, or the names of all of them."""
+    asked: str = ""
+    """Name of the time at which a question is asked, where the file has one: its turn's start."""
+    answered: str = ""
+    """Name of the time at which it is answered. Empty: as soon as its span is over."""
     foreign: int = Field(default=0, ge=0, le=100)
     """So many texts of other videos of the file, unlike all of this one, to be texts of the video
     of role `foreign`: what certainly is not told of it."""
@@ -222,6 +226,8 @@ class ImportAnnotations(Stage[Settings]):
                 question=settings.question,
                 answer=settings.answer,
                 options=settings.options,
+                asked=settings.asked,
+                answered=settings.answered,
             )
         )
         labels = tuple(dict.fromkeys((*layout.names.labels, *settings.labels)))
@@ -268,6 +274,7 @@ class ImportAnnotations(Stage[Settings]):
 
     def _tell(self, segment: Segment, row: Row, author: Author) -> None:
         settings = self.settings
+        labels = {name: value for name, value in row.labels.items() if value}
         if row.text:
             segment.add_text(settings.role, row.text, author, language=settings.language or None)
         if row.rating is not None:
@@ -280,8 +287,10 @@ class ImportAnnotations(Stage[Settings]):
                 author,
                 options=list(row.options),
                 evidence=[segment.span],
+                labels=labels,
+                turn=_turn(row, segment.span),
             )
-        segment.labels.update({name: value for name, value in row.labels.items() if value})
+        segment.labels.update(labels)
 
     def _refusal(self, row: Row, video: Video) -> str | None:
         """Why a row is of no use for the file at hand."""
@@ -298,7 +307,8 @@ class ImportAnnotations(Stage[Settings]):
         lasts = probe.duration_s
         if row.duration_s is not None and abs(row.duration_s - lasts) > self.settings.max_drift_s:
             return "other_duration"
-        return "outside" if row.start_s >= probe.span.end_s else None
+        latest = max(row.start_s, row.asked_s or 0.0)
+        return "outside" if latest >= probe.span.end_s else None
 
 
 def foreign(pool: Sequence[str], own: Sequence[str], count: int, rng: random.Random) -> list[str]:
@@ -313,6 +323,14 @@ def foreign(pool: Sequence[str], own: Sequence[str], count: int, rng: random.Ran
         if len(found) < count and all(2 * len(words & told) < len(words) for told in known):
             found.append(text)
     return found
+
+
+def _turn(row: Row, span: Span) -> Span | None:
+    """From asking to answering; nobody is answered before asking."""
+    if row.asked_s is None:
+        return None
+    answered_s = span.end_s if row.answered_s is None else row.answered_s
+    return Span.of_seconds(row.asked_s, max(row.asked_s, answered_s))
 
 
 def _labels(layout: str) -> tuple[str, ...]:

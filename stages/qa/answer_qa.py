@@ -2,11 +2,12 @@
 
 A question that proves something is answered from its evidence and not without it. So the same
 questions are put with the frames of the evidence (`span`), with all others (`rest`), with the
-whole, with one frame, in the wrong order or with none, each by an entry of its own, several times
-if asked; the share of right answers is noted on every sample and its mean on the segment, and
-what is too easy, too hard or answered from anywhere is a profile's choice. Right is decided
-without another model: options, yes, no and numbers exactly, times by their overlap, free answers
-by their words.
+whole, with one frame, in the wrong order or with none; and, along the time line, with what was
+shown until the answer is due (`until`) or shortly before its evidence (`early`). Each is an entry
+of its own, several times if asked; the share of right answers is noted on every sample and its mean
+on the segment, and what is too easy, too hard or answered from anywhere is a profile's choice.
+Right is decided without another model: options, yes, no and numbers exactly, times by their
+overlap, free answers by their words.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -34,7 +36,7 @@ from clipmill.stages.models.teacher_stage import (
     one_line,
 )
 
-View = Literal["full", "span", "rest", "one_frame", "shuffled", "none"]
+View = Literal["full", "span", "rest", "one_frame", "shuffled", "none", "until", "early"]
 _WORD = re.compile(r"[^\W_]+")
 _TIMES = re.compile(r"(\d+(?:\.\d+)?) ?(?:to|-|and|until) ?(\d+(?:\.\d+)?)")
 
@@ -46,7 +48,10 @@ class Settings(AskSettings):
     """Kind of the samples that are answered."""
     view: View = "full"
     """What is shown: all frames, those within the evidence, those outside of it, the middle one of
-    all, all in a drawn order, or none."""
+    all, all in a drawn order, none; those before the answer's turn (without one, before the end of
+    the evidence), or those up to `early_s` before the evidence begins."""
+    early_s: float = Field(default=1.0, ge=0)
+    """`early`: so many seconds before its evidence a question is put."""
     frames_layer: str = "windows"
     """Layer whose frames are the video, all of them together."""
     frames: int = Field(default=8, ge=1)
@@ -137,6 +142,9 @@ class AnswerQa(TeacherStage[Settings]):
         if settings.view in ("span", "rest"):
             inside = settings.view == "span"
             frames = [frame for frame in frames if within(frame, sample.evidence) == inside]
+        elif settings.view in ("until", "early"):
+            end = seen_until(sample, settings.early_s if settings.view == "early" else None)
+            frames = [frame for frame in frames if frame.clock.exact(frame.tick) < end]
         chosen = spread(frames, settings.frames)
         if settings.view == "shuffled":
             random.Random(f"{settings.seed}/{part.video.id}/{sample.id}").shuffle(chosen)
@@ -145,6 +153,21 @@ class AnswerQa(TeacherStage[Settings]):
 
 def within(frame: Frame, evidence: Sequence[Span]) -> bool:
     return any(span.contains(frame.clock, frame.tick) for span in evidence)
+
+
+def seen_until(sample: Sample, early_s: float | None) -> Fraction:
+    """The second before which frames are shown: so long before the evidence, or the answer's turn.
+
+    0 where nothing proves the answer, as of a reply that it cannot be known yet.
+    """
+    if not sample.evidence:
+        return Fraction(0)
+    if early_s is not None:
+        begin = min(span.clock.exact(span.start) for span in sample.evidence)
+        return begin - Fraction(early_s)
+    if sample.turn is not None:
+        return sample.turn.clock.exact(sample.turn.end)
+    return max(span.clock.exact(span.end) for span in sample.evidence)
 
 
 def is_right(answer: str, sample: Sample, least_overlap: float) -> bool:

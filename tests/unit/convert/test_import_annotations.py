@@ -279,3 +279,45 @@ def test_bytes_that_are_no_text_are_read_or_refused_in_words(data: bytes, form: 
 )
 def test_times_are_seconds_or_clocks(value: object, wanted: float | None) -> None:
     assert seconds(value) == wanted
+
+
+ASKED = [
+    {"q": "What is poured?", "a": "milk", "start": 1.5, "end": 4.0, "at": 0.5},
+    {"q": "What was poured?", "a": "milk", "start": 1.5, "end": 4.0, "at": "0:20"},
+    {"q": "What is stirred?", "a": "it", "start": 4.0, "end": 9.25, "at": 8.0, "told": 10.0},
+    {"q": "What is it?", "a": "milk", "start": 4.0, "end": 9.25},
+]
+
+
+def questions(tmp_path: Path, rows: list[dict[str, Any]]) -> Video:
+    (tmp_path / "one.annotations.json").write_text(json.dumps(rows))
+    names = {"question": "q", "answer": "a", "asked": "at", "answered": "told"}
+    return imported(video(folder=tmp_path), questions="asked", **names)
+
+
+def test_questions_of_people_become_samples_with_evidence_and_turn(tmp_path: Path) -> None:
+    one = questions(tmp_path, ASKED)
+    assert refused(one) == []
+    samples = {s.question: s for segment in one.layer("asked") for s in segment.samples}
+    turns = {
+        name: (s.turn.start_s, s.turn.end_s) if s.turn else None for name, s in samples.items()
+    }
+    assert turns == {
+        "What is poured?": (0.5, 4.0),  # the answer waits for what proves it
+        "What was poured?": (20.0, 20.0),
+        "What is stirred?": (8.0, 10.0),
+        "What is it?": None,
+    }
+    for segment in one.layer("asked"):
+        assert [sample.evidence for sample in segment.samples] == [[segment.span]]
+
+
+def test_a_question_without_an_answer_or_with_a_time_that_is_none_is_refused(
+    tmp_path: Path,
+) -> None:
+    rows = [{**ASKED[0], "a": " "}, {**ASKED[0], "at": "noon"}, {**ASKED[0], "at": 99}, ASKED[0]]
+    one = questions(tmp_path, rows)
+    assert len(one.layer("asked")) == 1
+    assert refused(one) == [
+        "no_answer: 1 rows (1)", "no_turn: 1 rows (2)", "outside: 1 rows (3)",
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ from clipmill.pipeline.output.tables import (
 )
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
+from clipmill.schemas.columns import VERSION
 from clipmill.schemas.errors import Conflict, StoreError
 from clipmill.schemas.records import Author, Embedding, Video
 
@@ -122,6 +123,7 @@ def test_reading_before_compaction_and_newer_tables_are_named_errors(tmp_path: P
     with pytest.raises(StoreError, match="no tables yet"):
         read_table(store, "segments")
     compact(store, [], "g1")
-    store.put(MANIFEST, store.get(MANIFEST).replace(b'"version": 1', b'"version": 2'))
+    own, newer = (f'"version": {version}'.encode() for version in (VERSION, VERSION + 1))
+    store.put(MANIFEST, store.get(MANIFEST).replace(own, newer))
     with pytest.raises(Conflict, match="newer"):
         read_table(store, "segments")

@@ -66,6 +66,7 @@ samples = st.builds(
     evidence=st.lists(spans(), max_size=2),
     sources=st.lists(WORDS, max_size=2),
     labels=NAMES,
+    turn=st.none() | spans(),
 )
 streams = st.builds(
     Stream,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clipmill.schemas.arrow import to_arrow
 from clipmill.schemas.clocks import Span
-from clipmill.schemas.columns import VERSION_KEY
+from clipmill.schemas.columns import VERSION, VERSION_KEY
 from clipmill.schemas.errors import ClipmillError, Conflict, InputError
 from clipmill.schemas.records import Author, Embedding, Segment, Video
 from clipmill.schemas.tables import flatten, unflatten
@@ -94,9 +94,20 @@ def test_a_file_of_version_0_without_consent_is_read_with_its_default() -> None:
     assert unflatten(tables) == [video]
 
 
+def test_samples_of_version_1_have_no_turn() -> None:
+    own = clip()
+    own.add_sample("qa", "?", "!", Author("a"), turn=Span.of_seconds(1, 2))
+    tables = flatten([Video("a", "a.mp4", segments=[own])])
+    old = tables["samples"].drop_columns(["turn"]).replace_schema_metadata({VERSION_KEY: b"1"})
+    [video] = unflatten(tables | {"samples": old})
+    [sample] = video.segments[0].samples
+    assert own.samples[0].turn is not None and sample.turn is None
+
+
 def test_a_file_of_a_newer_version_is_refused() -> None:
     tables = flatten([Video("a", "a.mp4")])
-    tables["videos"] = tables["videos"].replace_schema_metadata({VERSION_KEY: b"2"})
+    newer = str(VERSION + 1).encode()
+    tables["videos"] = tables["videos"].replace_schema_metadata({VERSION_KEY: newer})
     with pytest.raises(Conflict, match="newer"):
         unflatten(tables)
 
