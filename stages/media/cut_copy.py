@@ -4,6 +4,10 @@ By far the cheapest way, and exact only for readers that follow edit lists (PyAV
 browsers do; OpenCV miscounts, decord and torchcodec's approximate mode show hidden frames), which
 is why such a clip says `readers: editlist` and why this way has to be asked for. The neighbours'
 hidden frames travel along: do not copy where what lies outside a span must not be given away.
+
+A clip is proven by its bytes: decoder, configuration, packets, their times and the picture's turn
+are the source's, so it decodes to what the source shows, and nothing is decoded to see that. Only
+where a key frame is one because the container says so must the first packet decode by itself.
 """
 
 from __future__ import annotations
@@ -11,20 +15,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 
 from clipmill.schemas.errors import Damaged
 from clipmill.schemas.records import Probe
+from clipmill.stages.media.boxes import hide_after, matrix
 from clipmill.stages.media.clip import ClipMedia, Encoding, Wanted, inexact, why
-from clipmill.stages.media.clip_check import alike, check_sound, off_time, thumb
+from clipmill.stages.media.clip_check import check_sound, off_time, thumb
 from clipmill.stages.media.clip_sound import Packed, sound_of
-from clipmill.stages.media.coded import Coded, Unclear, again, index, pick, shown
-from clipmill.stages.media.frames import Picture, display_size
+from clipmill.stages.media.coded import Coded, Unclear, again, index, shown
+from clipmill.stages.media.frames import display_size
 from clipmill.stages.media.h264 import NotH264, configuration
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
+from clipmill.stages.media.probe import turn
 from clipmill.stages.media.reread import Reread, reread
 
 _CODECS = frozenset({"h264", "hevc", "av1", "libdav1d", "vp9"})
@@ -70,24 +76,26 @@ class CopyCutter:
         scale = clock.den if clock.den < 2**31 else 1000
         sound = sound_of(container, self.source, probe, item, encoding, limits)
         join(path, template, order, pieces, origin, end, record, sound, kbps, scale)
-        _hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
-        first = pick(self.source, probe, found, order[:1], limits, rough=True, container=container)
-        looks = [thumb(frame, probe.picture) for _, frame in first]
-        back = reread(path, limits, thumb, keys=[0])
-        self._compare(back, item, copied, record, looks[0])
+        hide_after(path, int((clock.exact(end) - clock.exact(origin)) * scale))
+        back = reread(path, limits, thumb, keys=[] if length_size else [0])
+        self._compare(back, item, copied, record, matrix(path))
         packed = sound if isinstance(sound, Packed) else None
         check_sound(back, self.source, probe, item, sound is not None, packed)
         return item.media(path, probe, back, "copy", "editlist")
 
     def _compare(
-        self, back: Reread, item: Wanted, copied: list[Coded], record: bytes, look: Picture
+        self,
+        back: Reread,
+        item: Wanted,
+        copied: list[Coded],
+        record: bytes,
+        turned: tuple[int, ...],
     ) -> None:
-        """Every packet, which frames are visible and when, and the first packet's picture: that
-        proves decoder and turn, and from there on equal packets give equal pictures."""
+        """Every packet, what decodes them, which frames are visible, when, and turned how."""
         probe, held = self.probe, back.picture.packets
         if [coded.digest for coded in held] != [coded.digest for coded in copied]:
             raise inexact(item, self.source, "other packets than were written")
-        if back.record != record:
+        if (back.picture.facts.codec, back.record) != (probe.picture.codec, record):
             raise inexact(item, self.source, "another decoder configuration than was written")
         ticks = back.picture.ticks
         if len(ticks) != len(item.ticks):
@@ -95,9 +103,8 @@ class CopyCutter:
         late = off_time(back.picture.facts.clock, ticks, probe.picture.clock, item.ticks)
         if late is not None or ticks[0] != 0:
             raise inexact(item, self.source, f"frame {late or 0} is not at its time")
-        shows = back.looks.get(held[0].tick)
-        if shows is None or not alike(shows, look, probe):
-            raise inexact(item, self.source, "the first packet shows another picture")
+        if len(turned) != 9 or turn(turned) != (probe.picture.rotation, probe.picture.mirrored):
+            raise inexact(item, self.source, "turned in another way")
 
 
 def _suitable(probe: Probe, encoding: Encoding) -> None:
@@ -138,39 +145,3 @@ def _pieces(container: Any, probe: Probe, copied: list[Coded]) -> Iterator[Piece
     for coded, packet in zip(copied, packets, strict=True):
         # Readers begin at the last marked key frame before an edit, so only clean ones are.
         yield Piece(coded.tick, bytes(packet), coded.clean)
-
-
-def _hide_after(path: Path, duration: int) -> None:
-    """Shorten the picture's edit to `duration` movie ticks, ISO/IEC 14496-12 8.6.6."""
-    with path.open("r+b") as file:
-        data = _head(file)
-        for start, end in _boxes(data, 0, len(data), b"moov"):
-            for track, track_end in _boxes(data, start, end, b"trak"):
-                if b"vide" not in data[track:track_end]:
-                    continue
-                for edits, edits_end in _boxes(data, track, track_end, b"edts"):
-                    for entry, _ in _boxes(data, edits, edits_end, b"elst"):
-                        size = 8 if data[entry] == 1 else 4
-                        file.seek(entry + 8)
-                        file.write(duration.to_bytes(size, "big"))
-
-
-def _head(file: BinaryIO) -> bytes:
-    """A file up to where its media data begins; the movie box stands before it."""
-    at = 0
-    while len(head := file.read(8)) == 8 and head[4:] != b"mdat":
-        at += int.from_bytes(head[:4], "big")
-        file.seek(at)
-    file.seek(0)
-    return file.read(at)
-
-
-def _boxes(data: bytes, start: int, end: int, name: bytes) -> Iterator[tuple[int, int]]:
-    """Bodies of the boxes of this name. The file is our own, so sizes are what they should be."""
-    while start + 8 <= end:
-        size = int.from_bytes(data[start : start + 4], "big")
-        if size == 1:
-            size = int.from_bytes(data[start + 8 : start + 16], "big")
-        if data[start + 4 : start + 8] == name:
-            yield start + 8, start + size
-        start += max(8, size)

@@ -12,6 +12,7 @@ configuration.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +20,9 @@ import av
 
 from clipmill.schemas.records import Probe, Stream
 from clipmill.stages.media import h264
+from clipmill.stages.media.clip_check import thumb
 from clipmill.stages.media.coded import Unclear
+from clipmill.stages.media.frames import Picture
 from clipmill.stages.media.h264 import Configuration
 from clipmill.stages.media.join import Piece
 
@@ -48,7 +51,7 @@ class Coder:
         if not free:
             raise Unclear("all parameter set numbers are taken")
         self._number, self._profile = free[0], _PROFILES[sequence.profile]
-        self._picture: Stream = probe.picture
+        self.picture: Stream = probe.picture
         self._crf = crf
 
     def open(self, frame: Any) -> Any:
@@ -56,7 +59,7 @@ class Coder:
         if frame.interlaced_frame:
             raise Unclear("fields")
         context: Any = av.CodecContext.create("libx264", "w")
-        picture = self._picture
+        picture = self.picture
         context.width, context.height = frame.width, frame.height
         context.pix_fmt = frame.format.name
         context.time_base = Fraction(picture.clock.num, picture.clock.den)
@@ -83,12 +86,14 @@ class End:
         self.ticks = ticks
         self.pieces: list[Piece] = []
         self.sets: tuple[bytes, ...] = ()
+        self.look: Picture | None = None  # of the first frame, to know it again
         self._encoder: Any = None
 
     def take(self, frame: Any, tick: int, coder: Coder) -> None:
         """Encode the next frame, whose tick is one of `ticks`."""
         if self._encoder is None:
             self._encoder = coder.open(frame)
+            self.look = thumb(frame, coder.picture)
         frame.pict_type, frame.pts = 0, tick
         self._keep(self._encoder.encode(frame))
         if tick == self.ticks[-1]:
@@ -108,7 +113,7 @@ def framed(units: list[bytes]) -> bytes:
     return b"".join(len(unit).to_bytes(LENGTH, "big") + unit for unit in units)
 
 
-def joined(found: Configuration, ends: list[End]) -> bytes:
+def joined(found: Configuration, ends: Iterable[End]) -> bytes:
     """A source's decoder configuration with the parameter sets of these ends added."""
     added = {end.sets for end in ends}
     if len(added) > 1:

@@ -14,7 +14,8 @@ Neighbouring clips share one decode, as the tail of one and the head of the next
 A clip is proven by its bytes: its file gives back, at the right times, the very packets that the
 source and our encoder gave, and the decoder configuration that both need. A copied run begins at an
 IDR picture and lacks none of the packets that were decoded before its last frame, so it decodes to
-what the source shows. The first picture of each part is decoded and compared besides.
+what the source shows; decoding it on both sides would compute the same thing twice. Of what we
+encoded the first picture is decoded and compared with the source's besides.
 
 What is not proven is left to `encode`, with the reason: other codecs, open groups, changing
 parameter sets, fields, turned or oblong pixels, damage.
@@ -38,7 +39,7 @@ from clipmill.stages.media.clip_check import alike, check_sound, off_time, thumb
 from clipmill.stages.media.clip_sound import Packed, sound_of
 from clipmill.stages.media.coded import Coded, Unclear, again, index, pick, shown
 from clipmill.stages.media.cut_ends import Coder, End, framed, joined
-from clipmill.stages.media.frames import Picture, display_size
+from clipmill.stages.media.frames import display_size
 from clipmill.stages.media.h264 import Configuration, NotH264
 from clipmill.stages.media.join import Piece, join
 from clipmill.stages.media.limits import SEEKABLE, Limits
@@ -60,13 +61,6 @@ class Plan:
         """All ticks in decoding order."""
         return [*self.head, *self.copied, *self.tail]
 
-    @property
-    def firsts(self) -> dict[int, int]:
-        """Number in decoding order of the first packet of each part, and its tick."""
-        parts = (self.head, self.copied, self.tail)
-        starts = (0, len(self.head), len(self.head) + len(self.copied))
-        return {start: part[0] for start, part in zip(starts, parts, strict=True) if part}
-
 
 class _Clip:
     """A clip in the making."""
@@ -74,8 +68,9 @@ class _Clip:
     def __init__(self, item: Wanted, plan: Plan) -> None:
         self.item, self.plan = item, plan
         self.head, self.tail = End(plan.head), End(plan.tail)
-        self.ends = [end for end in (self.head, self.tail) if end.ticks]
-        self.looks: dict[int, Picture] = {}  # by tick
+        starts = {0: self.head, len(plan.head) + len(plan.copied): self.tail}
+        self.ends = {start: end for start, end in starts.items() if end.ticks}
+        """By number, in decoding order, of their first packets."""
 
     @property
     def mode(self) -> str:
@@ -136,34 +131,26 @@ class SmartCutter:
             item.ticks = sorted(plan.order)
             clips.append(_Clip(item, plan))
         ends: dict[int, list[End]] = {}
-        looks: dict[int, list[_Clip]] = {}
         for clip in clips:
-            for part in clip.ends:
+            for part in clip.ends.values():
                 for tick in part.ticks:
                     ends.setdefault(tick, []).append(part)
-            for tick in clip.plan.firsts.values():
-                looks.setdefault(tick, []).append(clip)
-        wanted = ends.keys() | looks.keys()
-        pictures = pick(
-            self.source, self.probe, coded, wanted, self.limits, container=self.container
-        )
+        pictures = pick(self.source, self.probe, coded, ends, self.limits, container=self.container)
         for tick, frame in pictures:
-            for clip in looks.get(tick, ()):
-                clip.looks[tick] = thumb(frame, self.probe.picture)
-            for part in ends.get(tick, ()):
+            for part in ends[tick]:
                 part.take(frame, tick, coder)
         return clips, reasons
 
     def _write(self, clip: _Clip, found: Configuration, path: Path) -> ClipMedia:
         item, plan, kbps = clip.item, clip.plan, self.encoding.audio_kbps
-        record = joined(found, clip.ends)
+        record = joined(found, clip.ends.values())
         sound = sound_of(self.container, self.source, self.probe, item, self.encoding, self.limits)
         digests: list[bytes] = []
         pieces = self._pieces(clip, found, digests)
         template = self.container.streams[self.probe.picture.index]
         end = min(item.end, self.probe.picture.end or item.end)
         join(path, template, plan.order, pieces, item.ticks[0], end, record, sound, kbps)
-        back = reread(path, self.limits, thumb, keys=plan.firsts)
+        back = reread(path, self.limits, thumb, keys=clip.ends)
         if back.record != record:
             raise inexact(item, self.source, "another decoder configuration than was written")
         if [coded.digest for coded in back.picture.packets] != digests:
@@ -173,9 +160,9 @@ class SmartCutter:
         late = off_time(own, ticks, clock, plan.order)
         if late is not None or back.picture.ticks != sorted(ticks) or ticks[0] != 0:
             raise inexact(item, self.source, f"packet {late or 0} is not at its time")
-        for number, tick in plan.firsts.items():
+        for number, part in clip.ends.items():
             look = back.looks.get(ticks[number])
-            if look is None or not alike(look, clip.looks[tick], self.probe):
+            if look is None or part.look is None or not alike(look, part.look, self.probe):
                 raise inexact(item, self.source, f"frame {number} differs")
         packed = sound if isinstance(sound, Packed) else None
         check_sound(back, self.source, self.probe, item, sound is not None, packed)

@@ -323,15 +323,20 @@ _TRANSFERS = {1: "bt709", 6: "smpte170m", 13: "iec61966-2-1", 16: "smpte2084", 1
 
 
 def display_turn(frame: Any) -> tuple[int, bool]:
-    """(degrees counter-clockwise, mirrored first) from the display matrix of a frame.
-
-    The matrix sends a pixel (x, y) to (a x + c y, b x + d y), y pointing down, ISO/IEC 14496-12
-    6.2.2. Angles that are not quarter turns are taken to the nearest one.
-    """
+    """(degrees counter-clockwise, mirrored first) from the display matrix of a frame."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d, *_ = struct.unpack("9i", bytes(data)[:36])
-            mirrored = a * d - b * c < 0
-            angle = -degrees(atan2(-b, -a) if mirrored else atan2(b, a))
-            return round(angle / 90) * 90 % 360, mirrored
+            return turn(struct.unpack("9i", bytes(data)[:36]))
     return 0, False
+
+
+def turn(matrix: tuple[int, ...]) -> tuple[int, bool]:
+    """(degrees counter-clockwise, mirrored first) of the nine numbers of a display matrix.
+
+    It sends a pixel (x, y) to (a x + c y, b x + d y), y pointing down, ISO/IEC 14496-12 6.2.2.
+    Angles that are not quarter turns are taken to the nearest one.
+    """
+    a, b, _, c, d, *_ = matrix
+    mirrored = a * d - b * c < 0
+    angle = -degrees(atan2(-b, -a) if mirrored else atan2(b, a))
+    return round(angle / 90) * 90 % 360, mirrored
