@@ -62,7 +62,7 @@ class SampleFrames(Stage[Settings]):
 
     needs = frozenset({"probe", "segments:{layer}"})
     provides = frozenset({"frames"})
-    version = 3
+    version = 4
 
     def process(self, part: Part) -> Part:
         settings = self.settings

@@ -251,8 +251,10 @@ def to_array(
     width: int | None = None,
     gray: bool = False,
     height: int | None = None,
+    bgr: bool = False,
 ) -> Picture:
-    """A decoded frame as a viewer sees it, uint8: (height, width, 3) RGB or (height, width)."""
+    """A decoded frame as a viewer sees it, uint8: (height, width, 3) RGB, or BGR, or with `gray`
+    (height, width)."""
     shown_width, shown_height = display_size(picture)
     if width is not None:
         shown_height = height or max(1, round(shown_height * width / shown_width))
@@ -262,10 +264,11 @@ def to_array(
     pixels: Picture
     if is_hdr(picture) and not gray:
         pixels = tone_mapped(frame, picture, *size)
+        pixels = pixels[..., ::-1] if bgr else pixels
     else:
         pixels = frame.reformat(
             *size,
-            format="gray" if gray else "rgb24",
+            format="gray" if gray else "bgr24" if bgr else "rgb24",
             interpolation="AREA" if shown_width < display_size(picture)[0] else "BICUBIC",
             threads=1,  # more cost more, and other frames have use for the cores
         ).to_ndarray()
@@ -284,10 +287,10 @@ def encode(frame: Any, tick: int, picture: Stream, quality: int, max_side: int |
     if max_side is not None and max(width, height) > max_side:
         width = max(1, round(width * max_side / max(width, height)))
         frame = _smaller(frame, picture, width)
-    pixels = to_array(frame, picture, width)
+    # OpenCV's order from the start: its own conversion wakes threads, which costs four pictures.
+    pixels = to_array(frame, picture, width, bgr=True)
     # The same library as Pillow's, without its copies.
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return Frame(picture.clock, tick, jpeg.tobytes(), pixels.shape[1], pixels.shape[0])
 
 

@@ -26,7 +26,7 @@ from clipmill.stages.media.frames import decode_from, encode
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.passing import place
 
-_VERSION = 2  # to be raised when the same frames become other pictures
+_VERSION = 3  # to be raised when the same frames become other pictures
 _ROOM = 100_000  # bytes set aside for a picture before it is known
 
 
