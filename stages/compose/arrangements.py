@@ -42,7 +42,7 @@ from clipmill.stages.media import sandbox
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.source import local
 from clipmill.stages.media.write import write_video
-from clipmill.stages.qa.timeline_tasks import Task
+from clipmill.stages.qa.task_wording import Task
 from clipmill.stages.stage import StageSettings
 
 STAGE = "compose"

@@ -9,14 +9,17 @@ import pytest
 from clipmill.pipeline.output.audit_shortcuts import Item, judge
 from clipmill.schemas.clocks import Span
 from clipmill.stages.compose.cards import card_names
-from clipmill.stages.qa.timeline_tasks import TASKS, Event, Scene, TimeFormat, asked, say_span
+from clipmill.stages.qa.scene import Event, Scene
+from clipmill.stages.qa.task_wording import TASKS
+from clipmill.stages.qa.tasks import asked
+from clipmill.stages.qa.times import TimeFormat, Times
 
 NAMES = card_names("shape")
 
 
 def scene(events: list[Event], times: TimeFormat = "seconds", **values: object) -> Scene:
     end = max(event.span.end_s for event in events)
-    return Scene(Span.of_seconds(0, end), tuple(events), times=times, **values)  # type: ignore[arg-type]
+    return Scene(Span.of_seconds(0, end), tuple(events), times=Times(times), **values)  # type: ignore[arg-type]
 
 
 def event(number: int, text: str = "", source: str = "a", rank: int = 0) -> Event:
@@ -55,12 +58,13 @@ def test_texts_alone_do_not_answer(task: str) -> None:
         ("clock", "from 00:00:02 to 00:00:04"),
         ("percent", "from 25.0% to 50.0%"),
         ("bins", "from <25> to <50>"),
+        ("digits", "from 0002.0 to 0004.0"),
         ("placeholder", "from <time> to <time>"),
     ],
 )
 def test_times_are_told_in_every_format(times: TimeFormat, told: str) -> None:
     shown = scene([event(n, f"text {n}") for n in range(4)], times)
-    assert say_span(shown.events[1].span, shown) == told
+    assert shown.say(shown.events[1].span) == told
     [item] = [
         i for i in asked("localisation", shown, random.Random(0)) if "text 1" in str(i.values)
     ]

@@ -1,0 +1,98 @@
+"""Rules for what people added to a timeline: ratings, relations, questions of their own.
+
+Nothing is asked here that the annotation does not hold. Ratings stay on the scale they were given
+in, and the options of a question are the published ones at other places: sets have habits of where
+the right one stands.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+from clipmill.schemas.clocks import Span
+from clipmill.stages.qa import evidence
+from clipmill.stages.qa.scene import Asked, Given, Rated, Rule, Scene, a_choice, joined
+from clipmill.stages.qa.task_wording import Task
+
+SUMMARY_SHARE = 0.15
+"""Most of a clip that its summary may take, as customary since SumMe."""
+
+RELATIONS = {
+    "causes": "the first causes the second",
+    "enables": "the first makes the second possible",
+    "reaction to": "the second is a reaction to the first",
+    "norel": "they have nothing to do with each other",
+}
+"""What VidSitu calls the relation of two events in their order, and how it is said."""
+
+
+def _highlight(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    for text, clips in _rated(scene).items():
+        told = [f"{scene.say(clip.span)} ({clip.rating:.1f})" for clip in clips]
+        spans = tuple(clip.span for clip in clips)
+        yield Asked("highlight", {"text": text}, joined(told), spans, tells=spans)
+
+
+def _summary(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    for text, clips in _rated(scene).items():
+        left = SUMMARY_SHARE * scene.span.duration_s
+        chosen: list[Span] = []
+        for clip in sorted(clips, key=lambda clip: (-clip.rating, clip.span.start_s)):
+            if clip.span.duration_s <= left:
+                chosen.append(clip.span)
+                left -= clip.span.duration_s
+        if chosen:
+            parts = tuple(evidence.joined(chosen))
+            answer = joined([scene.say(part) for part in parts])
+            yield Asked("summary", {"text": text}, answer, parts, tells=parts)
+
+
+def _relation(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    by_number = {event.number: event for event in scene.named if event.number}
+    for event in by_number.values():
+        other = by_number.get(event.relates_to)
+        said = RELATIONS.get(event.relation.casefold())
+        if other is None or said is None or other is event:
+            continue
+        pair = sorted([event, other], key=lambda one: one.span.start_s)
+        values = {"one": pair[0].text, "two": pair[1].text}
+        wrong = [text for text in RELATIONS.values() if text != said]
+        yield a_choice("relation", said, wrong, pair, rng, values)
+
+
+def _question(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    for given in scene.given:
+        yield _again("question", given, rng)
+
+
+def _grounded_question(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    for given in scene.given:
+        if given.span.duration_s < scene.span.duration_s:  # else its time says nothing
+            item = _again("grounded_question", given, rng)
+            answer = f"{given.answer}, {scene.say(given.span)}"
+            # The answer tells more than an option does, so it is asked as an open question.
+            yield replace(item, answer=answer, options=(), tells=(given.span,))
+
+
+def _again(task: Task, given: Given, rng: random.Random) -> Asked:
+    options = tuple(rng.sample(given.options, len(given.options)))
+    values = {"question": given.question}
+    return Asked(task, values, given.answer, (given.span,), options, (given.source,))
+
+
+def _rated(scene: Scene) -> dict[str, list[Rated]]:
+    found: dict[str, list[Rated]] = {}
+    for clip in scene.rated:
+        found.setdefault(clip.text, []).append(clip)
+    return found
+
+
+RULES: dict[Task, Rule] = {
+    "highlight": _highlight,
+    "summary": _summary,
+    "relation": _relation,
+    "question": _question,
+    "grounded_question": _grounded_question,
+}
