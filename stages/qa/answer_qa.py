@@ -4,41 +4,39 @@ A question that proves something is answered from its evidence and not without i
 questions are put with the frames of the evidence (`span`), with all others (`rest`), with the
 whole, with one frame, in the wrong order or with none; and, along the time line, with what was
 shown until the answer is due (`until`) or shortly before its evidence (`early`). Each is an entry
-of its own, several times if asked; the share of right answers is noted on every sample and its mean
-on the segment, and what is too easy, too hard or answered from anywhere is a profile's choice.
-Right is decided without another model: options, yes, no and numbers exactly, times by their
-overlap, free answers by their words.
+of its own, several times if asked, and by several models as a panel; the share of right answers is
+noted on every sample and its mean on the segment, and what is too easy, too hard or answered from
+anywhere is a profile's choice (`tag_leaks` reads the shares together). Right is decided without
+another model (`put_question`).
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Frame, Part, Sample, Segment
 from clipmill.stages.ground.watched import frames_of
 from clipmill.stages.models.frame_choice import spread
-from clipmill.stages.models.teacher import Request
 from clipmill.stages.models.teacher_stage import (
     AskSettings,
     PromptName,
     Question,
     TeacherStage,
-    object_schema,
     one_line,
 )
+from clipmill.stages.qa.put_question import Told, is_right, put, tries_of
+from clipmill.stages.rewrite.texts_within import texts_within
 
-View = Literal["full", "span", "rest", "one_frame", "shuffled", "none", "until", "early"]
-_WORD = re.compile(r"[^\W_]+")
-_TIMES = re.compile(r"(\d+(?:\.\d+)?) ?(?:to|-|and|until) ?(\d+(?:\.\d+)?)")
+View = Literal[
+    "full", "span", "rest", "one_frame", "each_frame", "shuffled", "none", "until", "early"
+]
 
 
 class Settings(AskSettings):
@@ -48,94 +46,101 @@ class Settings(AskSettings):
     """Kind of the samples that are answered."""
     view: View = "full"
     """What is shown: all frames, those within the evidence, those outside of it, the middle one of
-    all, all in a drawn order, none; those before the answer's turn (without one, before the end of
-    the evidence), or those up to `early_s` before the evidence begins."""
+    all, every one alone (the best counts), all in an order drawn anew each try, none; those before
+    the answer's turn (without one, before the end of the evidence), or those up to `early_s` before
+    the evidence begins."""
     early_s: float = Field(default=1.0, ge=0)
     """`early`: so many seconds before its evidence a question is put."""
+    told: Told = "all"
+    """What is told: question and options, the question alone (which shows what the model knows
+    without the video), or the options alone."""
+    context: tuple[str, ...] = ()
+    """Roles of texts that are told as well, e.g. asr: with `view: none`, what they give away."""
+    context_layer: str = ""
+    """Layer of these texts: those of all segments within the question's. Empty: its own."""
+    context_chars: int = Field(default=4000, ge=1)
+    """Each role's texts are cut to so many characters."""
     frames_layer: str = "windows"
     """Layer whose frames are the video, all of them together."""
     frames: int = Field(default=8, ge=1)
     """At most so many frames, spread over the view."""
-    prompt: PromptName = "answer_qa.v1"
+    prompt: PromptName = "answer_qa.v2"
     """Prompt by id, or the path of a .txt file with the same variables."""
     tries: int = Field(default=1, ge=1, le=64)
-    """How often each question is put; more than once needs a temperature above 0."""
+    """How often each question is put, its options one place further on each time; without a
+    temperature no more often than it has options."""
     name: str = Field(default="answered", pattern=r"^[a-z0-9_]+$")
     """Label of a sample with its share of right answers; score of a segment with their mean."""
     least_overlap: float = Field(default=0.5, gt=0, le=1)
     """Times are right from this intersection over union with the evidence on."""
-
-    @model_validator(mode="after")
-    def _tries_differ(self) -> Self:
-        if self.tries > 1 and not self.temperature:
-            raise ValueError("tries without a temperature all answer the same")
-        return self
 
 
 class AnswerQa(TeacherStage[Settings]):
     """Answer questions from a view of the video, and note the share of right answers."""
 
     settings: Settings
+    version = 2
     needs: ClassVar = {"segments:{layer}", "samples:{kind}"}
     provides: ClassVar = {"scores:{name}", "labels:rejected_{name}"}
 
     def reads(self) -> frozenset[str]:
-        if self.settings.view == "none":
-            return super().reads()
-        return super().reads() | {"frames", f"segments:{self.settings.frames_layer}"}
+        settings = self.settings
+        told = {f"texts:{role}" for role in settings.context}
+        if settings.context and settings.context_layer:
+            told.add(f"segments:{settings.context_layer}")
+        if settings.view != "none":
+            told |= {"frames", f"segments:{settings.frames_layer}"}
+        return super().reads() | told
 
     async def process(self, part: Part) -> Part:
         settings = self.settings
         shown = [] if settings.view == "none" else frames_of(part, settings.frames_layer)
         questions: list[Question] = []
-        about: dict[str, Sample] = {}
-        for segment in part.video.layer(settings.layer):
-            for sample in segment.samples:
-                if sample.kind != settings.kind:
-                    continue
-                frames = self._view(part, sample, shown)
+        about: dict[str, tuple[Sample, int]] = {}
+        for segment, sample in asked(part, settings.layer, settings.kind):
+            context = self._context(part, segment)
+            name = f"{part.video.id}/{segment.id}/{self.label}/{sample.id}"
+            tries = tries_of(sample, settings.tries, settings.temperature, settings.told)
+            for place, frames in enumerate(self._views(sample, shown)):
                 if settings.view != "none" and not frames:
                     continue  # nothing to see is no wrong answer
-                asked = self.question(part, segment, sample, frames)
-                for k in range(settings.tries):
-                    request = replace(asked, id=f"{asked.id}/{k}", seed=settings.seed + k)
-                    about[request.id] = sample
+                views = [self._ordered(part, sample, frames, k) for k in range(tries)]
+                for request in put(self, f"{name}/{place}", sample, views, settings.told, context):
+                    about[request.id] = sample, place
                     questions.append((segment, request))
-        right: dict[int, list[bool]] = defaultdict(list)
+        right: dict[int, dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
         answers = await self.answers_by_id(part, questions, settings.name)
-        for name, value in answers.items():
-            sample = about[name]
-            right[id(sample)].append(is_right(value["answer"], sample, settings.least_overlap))
+        for request_id, value in answers.items():
+            sample, place = about[request_id]
+            answered = is_right(value["answer"], sample, settings.least_overlap, settings.told)
+            right[id(sample)][place].append(answered)
         for segment in part.video.layer(settings.layer):
             shares = []
             for sample in segment.samples:
                 if found := right.get(id(sample)):
-                    shares.append(sum(found) / len(found))
+                    shares.append(max(sum(tries) / len(tries) for tries in found.values()))
                     sample.labels[settings.name] = f"{shares[-1]:.3f}"
             if shares:
                 segment.scores[settings.name] = sum(shares) / len(shares)
         return part
 
-    def question(
-        self, part: Part, segment: Segment, sample: Sample, frames: Sequence[Frame]
-    ) -> Request:
-        """How one question is put with these frames."""
-        prompt = self.prompt.render(
-            count=len(frames),
-            times=", ".join(f"{frame.clock.seconds(frame.tick):.2f}" for frame in frames),
-            language=self.settings.language,
-            question=sample.question,
-            options="\n".join(sample.options),
-        )
-        text: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 400}
-        return self.request(
-            f"{part.video.id}/{segment.id}/{self.label}/{sample.id}",
-            prompt,
-            object_schema({"answer": {"enum": sample.options} if sample.options else text}),
-            [frame.jpeg for frame in frames],
-        )
+    def _context(self, part: Part, segment: Segment) -> str:
+        """A line per role of what is told besides the question."""
+        settings = self.settings
+        lines = []
+        for role in settings.context:
+            texts = texts_within(part.video, segment, role, settings.context_layer)
+            said = one_line(" ".join(text.text for text in texts), settings.context_chars)
+            lines += [f"{role}: {said}"] if said else []
+        return "\n".join(lines)
 
-    def _view(self, part: Part, sample: Sample, frames: list[Frame]) -> list[Frame]:
+    def _views(self, sample: Sample, frames: list[Frame]) -> list[list[Frame]]:
+        """What is shown of the frames; more than one view for each frame alone."""
+        if self.settings.view == "each_frame":
+            return [[frame] for frame in spread(frames, self.settings.frames)]
+        return [self._view(sample, frames)]
+
+    def _view(self, sample: Sample, frames: list[Frame]) -> list[Frame]:
         settings = self.settings
         if settings.view == "one_frame":
             return spread(frames, 1)
@@ -145,10 +150,26 @@ class AnswerQa(TeacherStage[Settings]):
         elif settings.view in ("until", "early"):
             end = seen_until(sample, settings.early_s if settings.view == "early" else None)
             frames = [frame for frame in frames if frame.clock.exact(frame.tick) < end]
-        chosen = spread(frames, settings.frames)
-        if settings.view == "shuffled":
-            random.Random(f"{settings.seed}/{part.video.id}/{sample.id}").shuffle(chosen)
-        return chosen
+        return spread(frames, settings.frames)
+
+    def _ordered(self, part: Part, sample: Sample, frames: list[Frame], k: int) -> list[Frame]:
+        """The frames in the order they are shown in: of a shuffle, another one each try, because
+        one may happen to be right.
+        """
+        if self.settings.view != "shuffled":
+            return frames
+        drawn = random.Random(f"{self.settings.seed}/{part.video.id}/{sample.id}/{k}")
+        return drawn.sample(frames, len(frames))
+
+
+def asked(part: Part, layer: str, kind: str) -> list[tuple[Segment, Sample]]:
+    """The questions of a kind on a layer, with their segments."""
+    return [
+        (segment, sample)
+        for segment in part.video.layer(layer)
+        for sample in segment.samples
+        if sample.kind == kind
+    ]
 
 
 def within(frame: Frame, evidence: Sequence[Span]) -> bool:
@@ -168,18 +189,3 @@ def seen_until(sample: Sample, early_s: float | None) -> Fraction:
     if sample.turn is not None:
         return sample.turn.clock.exact(sample.turn.end)
     return max(span.clock.exact(span.end) for span in sample.evidence)
-
-
-def is_right(answer: str, sample: Sample, least_overlap: float) -> bool:
-    """Whether an answer is the sample's: its type says how they are held against one another."""
-    answer, truth = one_line(answer).casefold(), one_line(sample.answer).casefold()
-    if sample.labels.get("type") == "when":
-        times = _TIMES.search(answer)
-        if times is None:
-            return False
-        start, end = sorted(map(float, times.groups()))
-        span = Span.of_seconds(start, end)
-        return any(span.iou(own) >= least_overlap for own in sample.evidence)
-    if sample.options or truth in ("yes", "no") or truth.isdigit():
-        return answer.rstrip(".") == truth.rstrip(".")
-    return set(_WORD.findall(truth)) <= set(_WORD.findall(answer))

@@ -31,6 +31,7 @@ from clipmill.stages.models.teacher import Request
 from clipmill.stages.qa import answer_qa, build_distractors, timeline_qa
 from clipmill.stages.qa.answer_qa import AnswerQa
 from clipmill.stages.qa.build_distractors import BuildDistractors
+from clipmill.stages.qa.put_question import is_right
 from clipmill.stages.qa.timeline_qa import TimelineQa
 
 BAND = (0.2, 0.9)
@@ -195,7 +196,7 @@ def test_when_questions_are_answered_by_their_span() -> None:
                     evidence=[span], labels={"type": "when"})  # fmt: skip
     said = {"4 to 6 s": True, "from 4.5 to 6": True, "between 0 and 3": False, "at noon": False,
             "6 - 4": True}  # fmt: skip
-    assert {text: answer_qa.is_right(text, sample, 0.5) for text in said} == said
+    assert {text: is_right(text, sample, 0.5) for text in said} == said
 
 
 def test_an_instruction_in_a_caption_a_title_or_an_option_is_quoted_data() -> None:
