@@ -17,7 +17,6 @@ from pydantic import Field, StringConstraints, model_validator
 from clipmill.schemas.records import Part
 from clipmill.stages.models.encoder import Vectors, pool
 from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
-from clipmill.stages.models.frame_choice import spread
 
 Class = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -57,12 +56,10 @@ class Classify(EncoderStage[Settings]):
     def process(self, part: Part) -> Part:
         settings = self.settings
         segments = part.video.layer(settings.layer)
-        chosen = [spread(part.frames.get(s.id, []), settings.frames) for s in segments]
-        vectors = self.encoder.images([frame.jpeg for frames in chosen for frame in frames])
-        ends = np.cumsum([len(frames) for frames in chosen], dtype=int)
+        vectors = self.pictures(part, segments, settings.frames)
         names = list(settings.classes)
         firsts = np.cumsum([0, *(len(own) for own in settings.classes.values())])[:-1]
-        for segment, own in zip(segments, np.split(vectors, ends[:-1]), strict=False):
+        for segment, own in zip(segments, vectors, strict=True):
             mean = pool(own)
             if mean is None:  # no frames, no class
                 continue

@@ -2,8 +2,7 @@
 
 Search, deduplication, clustering and alignment all read the same vector, so it does not depend on
 any query. The mean over frames is the pooling that the large published sets use; it loses the
-order of events, which these uses do not need. All frames of a part are encoded in one stream of
-full batches, however few each clip has.
+order of events, which these uses do not need.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from pydantic import Field
 from clipmill.schemas.records import Embedding, Part
 from clipmill.stages.models.encoder import encoder_name, pool
 from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
-from clipmill.stages.models.frame_choice import spread
 
 
 class Settings(EncodeSettings):
@@ -32,16 +30,11 @@ class Embed(EncoderStage[Settings]):
     provides = frozenset({"embeddings:{name}"})
 
     def process(self, part: Part) -> Part:
-        chosen = [
-            (segment, spread(part.frames.get(segment.id, []), self.settings.frames))
-            for segment in part.video.layer(self.settings.layer)
-        ]
-        vectors = self.encoder.images([frame.jpeg for _, frames in chosen for frame in frames])
+        segments = part.video.layer(self.settings.layer)
+        vectors = self.pictures(part, segments, self.settings.frames)
         model = encoder_name(self.encoder.identity)
-        start = 0
-        for segment, frames in chosen:
-            mean = pool(vectors[start : start + len(frames)])
-            start += len(frames)
+        for segment, own in zip(segments, vectors, strict=True):
+            mean = pool(own)
             if mean is not None:  # a clip without frames has no vector, which is not a zero one
                 segment.embeddings.append(Embedding(self.settings.name, model, mean.tolist()))
         return part

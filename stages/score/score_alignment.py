@@ -13,15 +13,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from clipmill.schemas.errors import ModelError
 from clipmill.schemas.records import Part, Segment
-from clipmill.stages.models.encoder import (
-    Vectors,
-    encoder_name,
-    pool,
-)
+from clipmill.stages.models.encoder import Vectors, pool
 from clipmill.stages.models.encoder_stage import EncoderStage, EncodeSettings
-from clipmill.stages.models.frame_choice import spread
 
 
 class Settings(EncodeSettings):
@@ -96,28 +90,11 @@ class ScoreAlignment(EncoderStage[Settings]):
     def _pictures(self, part: Part, segments: list[Segment]) -> list[Vectors]:
         """Per segment the vectors [k, d] whose best match counts; k is 0 or 1 unless `max`."""
         if self.settings.embedding:
-            return [self._stored(part, segment) for segment in segments]
-        most = self.settings.frames
-        chosen = [spread(part.frames.get(segment.id, []), most) for segment in segments]
-        vectors = self.encoder.images([frame.jpeg for frames in chosen for frame in frames])
-        ends = np.cumsum([len(frames) for frames in chosen], dtype=int)
-        rows = np.split(vectors, ends[:-1]) if chosen else []
+            return [self.stored(part, segment, self.settings.embedding) for segment in segments]
+        rows = self.pictures(part, segments, self.settings.frames)
         if self.settings.pooling == "max":
             return rows
         means = [pool(own) for own in rows]
-        return [vectors[:0] if mean is None else mean[None] for mean in means]
-
-    def _stored(self, part: Part, segment: Segment) -> Vectors:
-        model = encoder_name(self.encoder.identity)
-        named = [own for own in segment.embeddings if own.name == self.settings.embedding]
-        if not named:
-            return np.zeros((0, 0), np.float32)
-        if named[-1].model != model:
-            raise ModelError(
-                f"embedding {self.settings.embedding!r} of {segment.id} was made by"
-                f" {named[-1].model}, the text by {model}",
-                cure="give both stages the same encoder",
-                input=part.name,
-                stage=self.label,
-            )
-        return np.asarray([named[-1].vector], np.float32)
+        return [
+            own[:0] if mean is None else mean[None] for own, mean in zip(rows, means, strict=True)
+        ]
