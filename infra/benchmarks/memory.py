@@ -35,12 +35,12 @@ FPS, SHOT_S, RATE = 24, 5, 16_000
 
 def render(path: Path, seconds: int, width: int, height: int) -> None:
     """Shots of coarse noise that drifts, and a tone."""
-    rng = np.random.default_rng(0)
+    rng, side = np.random.default_rng(0), max(1, width * 3 // 64)  # seen at any size
     with VideoWriter(path, width, height, FPS, audio_rate=RATE) as writer:
         for second in range(seconds):
             if second % SHOT_S == 0:
-                tiles = rng.integers(0, 256, (height // 15 + 1, width // 15 + 1, 3), np.uint8)
-                picture = tiles.repeat(15, 0).repeat(15, 1)
+                tiles = rng.integers(0, 256, (height // side + 1, width // side + 1, 3), np.uint8)
+                picture = tiles.repeat(side, 0).repeat(side, 1)
             for number in range(FPS):
                 moved = np.roll(picture, second % SHOT_S * FPS + number, axis=1)
                 writer.write(np.ascontiguousarray(moved[:height, :width]))
