@@ -89,6 +89,15 @@ class Stage(Generic[S]):
         """`provides` with settings filled in."""
         return self._filled(self.provides)
 
+    def leaves(self) -> frozenset[str]:
+        """What it leaves in the scratch cache for later stages, in words, e.g. `8 measures a
+        second`. It spares them work and changes no result."""
+        return frozenset()
+
+    def takes(self) -> frozenset[str]:
+        """What it looks for there, in the same words."""
+        return frozenset()
+
     def identity(self) -> dict[str, Any]:
         """What the result depends on besides the input; extended by stages with models."""
         return {

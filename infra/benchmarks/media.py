@@ -13,7 +13,8 @@ and the least counts. `--clips-only` leaves out the frames, which PySceneDetect 
 `--frames-only` leaves out clips and PySceneDetect, `--modes` whatever it does not name, and
 PySceneDetect with `encode`. Shots and frames are measured in two ways: one after the other, with
 exactly eight frames of every shot, and in one pass that keeps two pictures a second, of which a
-shot then has at most eight; those rows end in `, kept`. `--made FOLDER` measures films of one size
+shot then has at most eight; those rows end in `, kept`. Descriptions of shots likewise: measured by
+themselves, or eight times a second in that pass. `--made FOLDER` measures films of one size
 instead, made there from the given ones (made_films.py).
 """
 
@@ -23,6 +24,7 @@ import argparse
 import csv
 import importlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -37,13 +39,17 @@ from numpy.typing import NDArray
 
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Probe
+from clipmill.stages.caption.describe_clip import describe_spans
 from clipmill.stages.frames.sample_frames import moments_of
+from clipmill.stages.media import sandbox
 from clipmill.stages.media.cut import Encoding, Mode, cut_group, groups
 from clipmill.stages.media.cut_encode import binary
 from clipmill.stages.media.frames import sample, scan
 from clipmill.stages.media.limits import Limits
+from clipmill.stages.media.passing import Wish
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.strip import Keep, StripWish, kept
+from clipmill.stages.score.measures import MeasuresWish
 from clipmill.stages.split.fast_shots import detect
 from clipmill.stages.split.split_shots import shots_between
 
@@ -52,6 +58,7 @@ LAZY = ("cv2", "imageio_ffmpeg", "numpy.ma")
 """What is loaded with a worker's first film; PySceneDetect loads OpenCV at its start too."""
 MODES: tuple[Mode, ...] = ("encode", "smart", "copy")
 FRAMES = 8
+MEASURE_FPS = 8.0
 SSIM_STEP = 20
 
 
@@ -104,7 +111,9 @@ def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict
         clock = facts.picture.clock
         moments = [m for shot in shots for m in moments_of(shot, clock, "uniform", FRAMES, 1.0)]
         timed("frames", lambda: sample(film, facts, moments, max_side=512))
-        timed("kept", lambda: in_one_pass(film, facts, out / "kept.strip"))
+        timed("kept", lambda: in_one_pass(film, facts, out / "kept", False))
+        timed("describe", lambda: describe_spans(film, facts, shots, MEASURE_FPS, None, Limits()))
+        timed("described", lambda: in_one_pass(film, facts, out / "described", True))
     spans = {f"{number:03d}": shot for number, shot in enumerate(shots)}
     encoding = Encoding(mode=mode, crf=options.crf, preset=options.preset)
     made: dict[str, str] = {}
@@ -117,10 +126,17 @@ def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict
     }
 
 
-def in_one_pass(film: Path, facts: Probe, strip: Path) -> None:
-    keep = Keep()
-    shots = shots_between(facts.span, detect(film, facts, wishes=[StripWish(strip, keep)]), 0.6)
+def in_one_pass(film: Path, facts: Probe, folder: Path, described: bool) -> None:
+    """Shots with their frames, and descriptions if wanted, from what one pass leaves."""
+    folder.mkdir()
+    keep, strip, measures = Keep(), folder / "strip", folder / "measures"
+    wishes: list[Wish] = [StripWish(strip, keep)]
+    if described:
+        wishes.append(MeasuresWish(measures, MEASURE_FPS))
+    shots = shots_between(facts.span, detect(film, facts, wishes=wishes), 0.6)
     kept(film, facts, shots, FRAMES, keep, strip)
+    if described:
+        describe_spans(film, facts, shots, MEASURE_FPS, measures, Limits())
 
 
 def cut(
@@ -139,8 +155,9 @@ def in_child(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> 
     command += ["--out", str(out), "--crf", str(options.crf), "--preset", options.preset]
     command += ["--clips-only"] if options.clips_only else []
     command += ["--frames-only"] if options.frames_only else []
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.loads(said)
+    environment = os.environ | sandbox.ENVIRONMENT
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(said.stdout)
 
 
 def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -233,7 +250,7 @@ def compare(
     row |= sums(spent_on)
     for name, value in row.items():
         totals[name] = totals.get(name, 0.0) + value
-        print(f"  {name:22} {value / length:.4f} CPU-s/s{beside(value, row)}")
+        print(f"  {name:33} {value / length:.4f} CPU-s/s{beside(value, row)}")
     totals["seconds"] = totals.get("seconds", 0.0) + length
 
 
@@ -247,6 +264,10 @@ def sums(spent_on: dict[str, dict[str, float]]) -> dict[str, float]:
     if "kept" in least:
         passes[", kept"] = least["kept"]
     found = {f"shots and frames{way}": seconds for way, seconds in passes.items()}
+    if "described" in least:
+        found["descriptions by themselves"] = least["describe"]
+        found["shots, frames, descriptions"] = passes[""] + least["describe"]
+        found["shots, frames, descriptions, kept"] = least["described"]
     for mode, seconds in spent_on.items():
         for way, both in passes.items() if "clips" in seconds else ():
             found[f"{mode}{way}"] = least["probe"] + both + seconds["clips"]
@@ -259,7 +280,7 @@ def chart(totals: dict[str, float]) -> None:
     print("\nall films")
     for name, value in totals.items():
         bar = "#" * max(1, round(40 * value / most))
-        print(f"{name:22} {value / length:.4f}{beside(value, totals)} {bar}")
+        print(f"{name:33} {value / length:.4f}{beside(value, totals)} {bar}")
 
 
 def beside(value: float, row: dict[str, float]) -> str:

@@ -24,7 +24,8 @@ Cluster = Mapping[str, float]
 
 def lint(recipe: Recipe, *, cluster: Cluster | None = None) -> list[RecipeError]:
     """Everything that keeps a recipe from running, in the order of its chain; empty if it can."""
-    found = [*_chain(recipe), *_decisions(recipe), *_packing(recipe), *_packages(recipe)]
+    found = [*_chain(recipe), *_left(recipe), *_decisions(recipe), *_packing(recipe)]
+    found += _packages(recipe)
     if cluster is not None:
         found += _resources(recipe, cluster)
     return found
@@ -71,6 +72,19 @@ def _chain(recipe: Recipe) -> Iterator[RecipeError]:
                     "remove one of the two, or give one a name of its own in its settings",
                 )
             provider.setdefault(token, entry.name)
+
+
+def _left(recipe: Recipe) -> Iterator[RecipeError]:
+    for index, entry in enumerate(recipe.stages):
+        later = recipe.stages[index + 1 :]
+        taken = frozenset[str]().union(*(other.stage.takes() for other in later))
+        for left in sorted(entry.stage.leaves() - taken):
+            wanted = [f"{other.name} takes {t}" for other in later for t in other.stage.takes()]
+            yield recipe.document.error(
+                ("stages", index, entry.operator),
+                f"{entry.name} leaves {left}, which no later stage takes",
+                f"{', '.join(wanted) or 'nothing is taken'}: let both say the same, or leave none",
+            )
 
 
 def _decisions(recipe: Recipe) -> Iterator[RecipeError]:

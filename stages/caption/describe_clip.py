@@ -2,9 +2,11 @@
 
 What a signal shows need not be asked of a teacher: the words here cost milliseconds, are the same
 on every run, and serve as slots for prompts, as rules for profiles and as a caption of last resort.
-They say how a clip looks, never what it shows. Frames are decoded once at 320 pixels for all
-segments of a part that lie close together, so overlapping windows cost no second decode; what is
-finer than that, such as the softness of an HD picture, stays out of reach.
+They say how a clip looks, never what it shows, at 320 pixels: what is finer, such as the softness
+of an HD picture, stays out of reach.
+
+What was measured while shots were looked for (`measure_fps` of split_shots) is only added up here.
+Where it is not there, the frames of a part's segments are decoded once, with the same result.
 """
 
 from __future__ import annotations
@@ -13,24 +15,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from clipmill.schemas.clocks import Span
+from clipmill.schemas.clocks import Clock, Span
 from clipmill.schemas.records import Part, Probe
 from clipmill.stages.media import sandbox
-from clipmill.stages.media.frames import scan
 from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.probe import probed
 from clipmill.stages.media.source import local
-from clipmill.stages.score import camera, light
+from clipmill.stages.score.camera import camera_label
+from clipmill.stages.score.light import main_colours
+from clipmill.stages.score.measures import ROW, Meter, Rows, in_words, measured, measures_path
 from clipmill.stages.stage import Resources, Stage, StageSettings
-
-WIDTH = 320
-GAP_S = 8.0
-"""Segments further apart than this are sought one by one; decoding on is cheaper below it."""
 
 MOTION_LEVELS = ((0.004, "still"), (0.03, "low"), (0.12, "medium"), (inf, "high"))
 """Upper edges in diagonals per second: a slide, a talking head, a walk, a chase."""
@@ -97,7 +97,8 @@ class Settings(StageSettings):
     layer: str = "shots"
     """Segments to describe."""
     fps: float = Field(default=8.0, gt=0, le=60)
-    """Frames measured per second; slower than 8, fast pans are no longer followed."""
+    """Frames measured per second; slower than 8, fast pans are no longer followed. As in
+    `measure_fps` of split_shots, these frames are not decoded again."""
     limits: Limits = Limits()
     """Caps on time and memory."""
 
@@ -106,7 +107,7 @@ class DescribeClip(Stage[Settings]):
     """Describe camera, motion, light and colour of each segment by measurement alone."""
 
     settings: Settings
-    version = 2
+    version = 3
     needs = frozenset({"probe", "segments:{layer}"})
     provides = frozenset(
         {f"texts:slot:{slot}" for slot in ("camera", "motion", "light", "colour")}
@@ -122,6 +123,9 @@ class DescribeClip(Stage[Settings]):
     )
     resources = Resources(cpus=1.0)
 
+    def takes(self) -> frozenset[str]:
+        return frozenset({in_words(self.settings.fps)})
+
     def process(self, part: Part) -> Part:
         video, limits = part.video, self.settings.limits
         segments = video.layer(self.settings.layer)
@@ -130,11 +134,12 @@ class DescribeClip(Stage[Settings]):
         probe = probed(video)
         with local(video.source) as path:
             descriptions = sandbox.call(
-                _measure_spans,
+                describe_spans,
                 path,
                 probe,
                 [segment.span for segment in segments],
                 self.settings.fps,
+                measures_path(video.content, probe, self.settings.fps),
                 limits,
                 timeout_s=limits.timeout_s,
                 memory_gb=limits.memory_gb,
@@ -152,82 +157,54 @@ class DescribeClip(Stage[Settings]):
 
 def measure(frames: Iterable[tuple[float, Picture]]) -> Description:
     """Describe RGB frames given with their times in seconds, in order."""
-    meter = _Meter()
-    for seconds, picture in frames:
-        meter.add(seconds, picture)
-    return meter.description()
+    meter, clock = Meter(), Clock("given", 1, 1_000_000)
+    rows = [meter.row(round(seconds * clock.den), picture) for seconds, picture in frames]
+    ticks = [row[0] for row in rows]
+    # The last one lasts as long as the others do on average.
+    end = ticks[-1] + (ticks[-1] - ticks[0]) // (len(ticks) - 1) if len(ticks) > 1 else 0
+    return describe(np.array(rows, ROW), clock, end)
 
 
-class _Meter:
-    """Measures one segment frame by frame, so that many can share one decode."""
+def describe(rows: Rows, clock: Clock, end: int) -> Description:
+    """Describe a segment by its rows; their ticks, and the end of the last one, on this clock.
 
-    def __init__(self) -> None:
-        self.camera = camera.CameraMeter()
-        self.light = light.LightMeter()
-        self.last: tuple[float, Picture, camera.Gray] | None = None
-
-    def add(self, seconds: float, picture: Picture) -> None:
-        gray = camera.small_gray(picture)
-        self.light.add(picture, self.last[1] if self.last else None)
-        if self.last is not None:
-            self.camera.add(self.last[2], gray, seconds - self.last[0])
-        self.last = (seconds, picture, gray)
-
-    def description(self) -> Description:
-        found = Description()
-        if not self.light.frames:
-            return found
-        found.scores.update(self.light.means)
-        found.labels["brightness"] = _level(found.scores["brightness"], LIGHT_LEVELS)
-        found.colours = self.light.named_colours()
-        found.labels["colour"] = found.colours[0]
-        for name, value in (
-            ("black_share", self.light.black_share),
-            ("frozen_share", self.light.frozen_share),
-            ("motion", self.camera.motion),
-        ):
-            if value is not None:
-                found.scores[name] = value
-        if self.camera.motion is not None:
-            found.labels["motion"] = _level(self.camera.motion, MOTION_LEVELS)
-        if self.camera.label is not None:
-            found.labels["camera"] = self.camera.label
+    Samples are as uneven as the frames of the film are, so each counts for as long as it lasts.
+    """
+    found = Description()
+    if not len(rows):
         return found
+    lasting = np.maximum(np.diff(rows["tick"], append=end), 1) * (clock.num / clock.den)
+    for name in ("brightness", "contrast", "saturation", "sharpness"):
+        found.scores[name] = _mean(rows[name], lasting)
+    found.scores["black_share"] = _mean(rows["black"], lasting)
+    found.labels["brightness"] = _level(found.scores["brightness"], LIGHT_LEVELS)
+    found.colours = main_colours(lasting @ rows["colours"])
+    found.labels["colour"] = found.colours[0]
+    pairs, apart = rows[1:], lasting[:-1]  # the pair of the first row is not inside
+    if len(pairs):
+        found.scores["frozen_share"] = _mean(pairs["frozen"], apart)
+        found.scores["motion"] = float(pairs["travel"].sum(dtype=np.float64) / apart.sum())
+        found.labels["motion"] = _level(found.scores["motion"], MOTION_LEVELS)
+        # Not named where less than half of the time has texture to tell by.
+        told = pairs["told"]
+        if apart[told].sum() >= apart.sum() / 2:
+            found.labels["camera"] = camera_label(pairs["moves"][told], apart[told].sum())
+    return found
 
 
-def _measure_spans(
-    path: Path, probe: Probe, spans: Sequence[Span], fps: float, limits: Limits
+def describe_spans(
+    path: Path, probe: Probe, spans: Sequence[Span], fps: float, file: Path | None, limits: Limits
 ) -> list[Description]:
-    """Runs in the decoding child: one description per span, in the order given."""
-    clock = probe.picture.clock
-    # Frames at or after a start, before an end: both round up, whatever clock cut the span.
-    wanted = [span.on(clock, "ceil") for span in spans]
-    meters = [_Meter() for _ in wanted]
-    for run in _runs(wanted):
-        hull = Span(clock, wanted[run[0]].start, max(wanted[index].end for index in run))
-        due = {index: wanted[index].start for index in run}
-        for tick, picture in scan(path, probe, span=hull, width=WIDTH, limits=limits):
-            for index in run:
-                span = wanted[index]
-                if span.start <= tick < span.end and tick >= due[index]:
-                    meters[index].add(clock.seconds(tick), picture)
-                    # Short shots are sampled more densely, else they would not move at all.
-                    step = min(1 / fps, span.duration_s / 4)
-                    due[index] = tick + max(1, int(step * clock.den / clock.num))
-    return [meter.description() for meter in meters]
+    """One description per span of any clock, in the order given; from the file of measures if it
+    is there. Decodes: to be called in the sandbox."""
+    clock, last = probe.picture.clock, probe.span.end
+    rows = measured(path, probe, spans, fps, file, limits)
+    ends = [min(span.on(clock, "ceil").end, last) for span in spans]
+    return [describe(some, clock, end) for some, end in zip(rows, ends, strict=True)]
 
 
-def _runs(spans: Sequence[Span]) -> list[list[int]]:
-    """Indices of spans that are worth one decode together, by start."""
-    order = sorted(range(len(spans)), key=lambda index: spans[index].start)
-    runs: list[list[int]] = []
-    end = -inf
-    for index in order:
-        if not runs or spans[index].start_s - end > GAP_S:
-            runs.append([])
-        runs[-1].append(index)
-        end = max(end, spans[index].end_s)
-    return runs
+def _mean(values: npt.NDArray[Any], weights: npt.NDArray[np.float64]) -> float:
+    return float(weights @ values / weights.sum())
 
 
 def _level(value: float, levels: tuple[tuple[float, str], ...]) -> str:

@@ -64,6 +64,9 @@ class SampleFrames(Stage[Settings]):
     provides = frozenset({"frames"})
     version = 4
 
+    def takes(self) -> frozenset[str]:
+        return frozenset({str(self._keep())} if self.settings.policy == "kept" else ())
+
     def process(self, part: Part) -> Part:
         settings = self.settings
         probe = probed(part.video)
@@ -102,10 +105,13 @@ class SampleFrames(Stage[Settings]):
             part.frames[segment] = _once([by_moment[tick] for tick in ticks])
         return part
 
+    def _keep(self) -> Keep:
+        settings = self.settings
+        return Keep(fps=settings.fps, max_side=settings.max_side, quality=settings.quality)
+
     def _take_kept(self, part: Part, probe: Probe, segments: list[Segment]) -> list[Segment]:
         """Gives segments their kept pictures; returns those that lie between two of them."""
-        settings, clock = self.settings, probe.picture.clock
-        keep = Keep(fps=settings.fps, max_side=settings.max_side, quality=settings.quality)
+        settings, keep, clock = self.settings, self._keep(), probe.picture.clock
         with local(part.video.source) as path:
             pictures = sandbox.call(
                 kept,

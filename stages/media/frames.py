@@ -286,7 +286,7 @@ def encode(frame: Any, tick: int, picture: Stream, quality: int, max_side: int |
     width, height = display_size(picture)
     if max_side is not None and max(width, height) > max_side:
         width = max(1, round(width * max_side / max(width, height)))
-        frame = _smaller(frame, picture, width)
+        frame = smaller(frame, picture, width)
     # OpenCV's order from the start: its own conversion wakes threads, which costs four pictures.
     pixels = to_array(frame, picture, width, bgr=True)
     # The same library as Pillow's, without its copies.
@@ -294,7 +294,7 @@ def encode(frame: Any, tick: int, picture: Stream, quality: int, max_side: int |
     return Frame(picture.clock, tick, jpeg.tobytes(), pixels.shape[1], pixels.shape[0])
 
 
-def _smaller(frame: Any, picture: Stream, width: int) -> Any:
+def smaller(frame: Any, picture: Stream, width: int) -> Any:
     """The frame shrunk to what `to_array` makes of it at this width, if that can be done as it is.
 
     JPEG halves colour anyway. Shrinking before the conversion takes half the time of doing both at

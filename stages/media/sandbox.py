@@ -33,6 +33,10 @@ from clipmill.schemas.errors import DecoderLost
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ENVIRONMENT = {"OPENCV_FOR_THREADS_NUM": "1"}
+"""What the child adds to its own: waking OpenCV's threads costs more than pictures as small as
+those that are measured, and other videos have use for the cores."""
+
 _HEADER = struct.Struct("<cQ")
 _lock = threading.Lock()  # held for as long as a call lasts
 _starting = threading.RLock()  # of a child; the spare one is handed over under it
@@ -110,7 +114,9 @@ class _Child:
     def __init__(self) -> None:
         to_child, self._requests = os.pipe()
         self._replies, from_child = os.pipe()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = (
+            os.environ | ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        )
         command = [sys.executable, "-P", "-m", "clipmill.stages.media.child"]
         try:
             self._process = subprocess.Popen(

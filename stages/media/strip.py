@@ -42,6 +42,10 @@ class Keep(BaseModel):
     quality: int = Field(default=90, ge=1, le=100)
     """JPEG quality."""
 
+    def __str__(self) -> str:
+        size = f"of at most {self.max_side} pixels, JPEG quality {self.quality}"
+        return f"{self.fps:g} pictures a second {size}"
+
 
 def strip_path(content: Content | None, probe: Probe, keep: Keep) -> Path | None:
     """Where the strip of a film lies or would lie; None for a film without a known content."""

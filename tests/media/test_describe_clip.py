@@ -145,6 +145,24 @@ def test_black_and_frozen_stretches_are_shares_of_the_time(scenery: Any) -> None
     assert "25% of the time it shows black" in found.sentence()
 
 
+def test_an_uneven_sample_counts_for_as_long_as_it_lasts(scenery: Any) -> None:
+    moving = [picture for _, picture in film(scenery, lambda t: (800 + 80 * t, 450, 1))]
+    frames = [(0.0, solid(5, 5, 5)), (0.5, solid(5, 5, 5))]
+    frames += [(1.0 + n / 16, moving[n]) for n in range(17)]
+    found = measure(frames)
+    assert found.scores["black_share"] == pytest.approx(0.5, abs=0.05)
+    assert found.scores["frozen_share"] == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0])
+def test_a_turned_picture_is_measured_alike(scenery: Any, seconds: float) -> None:
+    level = film(scenery, lambda t: (800 + 60 * t, 450, 1), seconds)
+    upright = [(at, np.ascontiguousarray(np.rot90(picture))) for at, picture in level]
+    before, after = measure(level), measure(upright)
+    assert after.labels == before.labels | {"camera": "tilt_up"}
+    assert after.scores == pytest.approx(before.scores, rel=0.05)
+
+
 def test_blur_lowers_sharpness_and_contrast_alone_does_not(scenery: Any) -> None:
     crisp = measure(film(scenery, STILL, noise=0)).scores
     blurred = cv2.GaussianBlur(scenery, (0, 0), 8)
