@@ -29,6 +29,8 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _STRING, _FILLED = {"type": "string"}, {"type": "string", "pattern": r"\S"}
 _STRINGS = {"type": "array", "items": _STRING}
+_COUNT = {"type": "integer", "minimum": 1}
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _SPAN = _object(
     clock=_object(
         name=_STRING,
@@ -49,12 +51,11 @@ SCHEMA = _object(
     segment=_FILLED,
     layer=_FILLED,
     span=_SPAN,
-    media=_object(
-        frames={"type": "integer", "minimum": 1},
-        width={"type": "integer", "minimum": 1},
-        height={"type": "integer", "minimum": 1},
-        seconds={"type": "number", "exclusiveMinimum": 0},
-    ),
+    media={
+        "if": {"properties": {"mode": {"const": "none"}}, "required": ["mode"]},
+        "then": _object(seconds=_POSITIVE),  # annotations alone
+        "else": _object(frames=_COUNT, width=_COUNT, height=_COUNT, seconds=_POSITIVE),
+    },
     texts={
         "type": "array",
         "items": _object(id=_FILLED, role=_FILLED, text=_FILLED, author=_AUTHOR, sources=_STRINGS),

@@ -102,7 +102,7 @@ QUESTIONS: dict[Task, tuple[str, ...]] = {
         "Find all steps of the task in the video and say when each is done.",
     ),
     "highlight": (
-        "Which moments matter most for this: {text}? Rate each.",
+        "Which moments matter most for this, and how much: {text}?",
         "Find the highlights that go with this, with a rating: {text}.",
         "Give the most striking moments for the following and how striking they are: {text}.",
         "When is the best seen of this, and how good is it: {text}?",

@@ -76,7 +76,8 @@ def _localisation(scene: Scene, rng: random.Random) -> Iterator[Asked]:
 def _unanswerable(scene: Scene, rng: random.Random) -> Iterator[Asked]:
     if scene.named:  # of a clip that nothing is told of, nothing can be ruled out
         for text in scene.distractors:
-            yield Asked("unanswerable", {"text": text}, NOT_SHOWN, ())
+            # Who would say that something is not shown must see all.
+            yield Asked("unanswerable", {"text": text}, NOT_SHOWN, (scene.span,))
 
 
 def _occurrences(scene: Scene, rng: random.Random) -> Iterator[Asked]:

@@ -42,8 +42,10 @@ class Times:
         return f"{seconds:06.1f}" if self.form == "digits" else PLACEHOLDER
 
     def span(self, span: Span, whole: Span) -> str:
-        """`from A to B`."""
-        return f"from {self.moment(span.start_s, whole)} to {self.moment(span.end_s, whole)}"
+        """`from A to B`, or `at A` where both are told alike; placeholders have two numbers."""
+        first, last = (self.moment(at, whole) for at in (span.start_s, span.end_s))
+        alike = first == last and self.form != "placeholder"
+        return f"at {first}" if alike else f"from {first} to {last}"
 
 
 SECONDS = Times()

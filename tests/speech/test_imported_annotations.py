@@ -52,7 +52,7 @@ def test_youcook2_reads_the_same_from_its_json_and_from_its_table(real_media: Pa
 
 def test_activitynet_captions_are_all_read(real_media: Path) -> None:
     file = real_media / "subtitles" / "annot_activitynet_entities_val1.json"
-    stage = opened(file=str(file), text="sentences", span="timestamps")
+    stage = opened(file=str(file), layout="activitynet_captions")
     published = json.loads(file.read_text())
     for name in sorted(published)[:200]:
         found = events(f"{name}.mkv", published[name]["duration"], stage)

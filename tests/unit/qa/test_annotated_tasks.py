@@ -57,7 +57,7 @@ def test_what_happens_at_the_same_time_is_no_wrong_option() -> None:
 
 def test_what_is_not_shown_is_asked_in_the_words_of_what_is() -> None:
     found = items("unanswerable", distractors=("a dog runs",))
-    assert [(item.answer, item.evidence) for item in found] == [(NOT_SHOWN, ())]
+    assert [(item.answer, item.evidence) for item in found] == [(NOT_SHOWN, (WHOLE,))]
     assert QUESTIONS["unanswerable"] == QUESTIONS["localisation"]
     assert items("unanswerable", (), distractors=("a dog runs",)) == []
 
