@@ -137,7 +137,8 @@ def _examples(store: Store, verdicts: Verdicts) -> dict[tuple[str, str], list[di
     wanted = {(row["video"], row["segment"]): row for row in chain(*found.values())}
     for table, names in (("segments", ["start_s", "end_s"]), ("texts", ["role", "text"])):
         columns = read_table(store, table, ["video", "segment", *names])
-        near = columns.filter(pc.is_in(columns["segment"], pa.array({s for _, s in wanted})))
+        names_wanted = pa.array({segment for _, segment in wanted}, pa.string())
+        near = columns.filter(pc.is_in(columns["segment"], names_wanted))
         for row in near.to_pylist():
             known = wanted.get((row["video"], row["segment"]))
             if known is not None and not row.get("role", "").startswith("slot:"):

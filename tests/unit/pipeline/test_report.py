@@ -84,6 +84,15 @@ def test_an_output_that_is_not_packed_has_a_report_too_and_none_has_none(tmp_pat
     assert "annotated" in shown.text and "video" not in shown.tags
 
 
+def test_a_pack_without_media_that_drops_nothing_has_a_report(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out")
+    compact(store, library(tmp_path / "in"), "g1")
+    pack(store, PackSettings(media=False), decide(store, [], "shots"), cutter=FakeCutter())
+    shown = page(store, clips=20)
+    assert "video" not in shown.tags and "no media to show here" in shown.text
+    assert "caption 4 of 0" in shown.text
+
+
 def test_bills_of_all_runs_are_added_up(out: Store) -> None:
     bill = {"stage": "caption_clip", "teacher": "tiny", "requests": 3, "prompt_tokens": 40}
     bill |= {"completion_tokens": 2, "rejected": 1, "cost": 0.5}
