@@ -109,7 +109,7 @@ class BuildDialogue(Stage[Settings]):
     settings: Settings
     needs: ClassVar = {"segments:{layer}"}
     provides: ClassVar = {
-        "texts:{role}", "samples:{kind}",
+        "texts:{role}", "samples:{kind}", "labels:mode", "labels:reply",
         "scores:{role}_turns", "scores:{role}_silence", "scores:{role}_left_out",
     }  # fmt: skip
 

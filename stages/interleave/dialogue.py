@@ -1,8 +1,8 @@
 """Place questions on a video's time line, so that nobody has to answer what cannot be known yet.
 
 A reader of a stream sees frames at a steady rate and speaks at frames, or is silent. Between asking
-and answering lie three cases, told by where the evidence is when the question comes: past it
-(`backward`), at it (`now`), before it (`forward`, where the answer waits for the evidence to end).
+and answering lie three cases, told by where the last of the evidence is when the question comes:
+past it (`backward`), at it (`now`), before it (`forward`, where the answer waits for its end).
 Moments are exact fractions of a second and an answer stands at the first moment at which its
 evidence is over, so causality is a comparison and not a tolerance. One thing is said at a moment;
 an answer whose moment is taken comes a little later, never sooner.
@@ -35,7 +35,9 @@ class Answer:
 
     @property
     def start(self) -> Fraction:
-        return min(span.clock.exact(span.start) for span in self.evidence)
+        """When the last thing that proves it begins: nobody can know it before."""
+        last = max(self.evidence, key=lambda span: span.clock.exact(span.end))
+        return last.clock.exact(last.start)
 
     @property
     def end(self) -> Fraction:
@@ -101,9 +103,6 @@ class Line:
         if at >= self.end:
             return self.frames
         return min(int((at - self.start) * self.fps // 1), self.frames - 1)
-
-    def holds(self, answer: Answer) -> bool:
-        return self.start <= answer.start and answer.end <= self.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,9 @@ class Settings(AskSettings):
     """What is shown: all frames, those within the evidence, those outside of it, the middle one of
     all, every one alone (the best counts), all in an order drawn anew each try, none; those before
     the answer's turn (without one, before the end of the evidence), or those up to `early_s` before
-    the evidence begins."""
+    the last of the evidence begins."""
     early_s: float = Field(default=1.0, ge=0)
-    """`early`: so many seconds before its evidence a question is put."""
+    """`early`: so many seconds before its last evidence a question is put."""
     told: Told = "all"
     """What is told: question and options, the question alone (which shows what the model knows
     without the video), or the options alone."""
@@ -177,15 +177,16 @@ def within(frame: Frame, evidence: Sequence[Span]) -> bool:
 
 
 def seen_until(sample: Sample, early_s: float | None) -> Fraction:
-    """The second before which frames are shown: so long before the evidence, or the answer's turn.
+    """The second before which frames are shown: the answer's turn, or so long before what proves it
+    last begins.
 
     0 where nothing proves the answer, as of a reply that it cannot be known yet.
     """
     if not sample.evidence:
         return Fraction(0)
     if early_s is not None:
-        begin = min(span.clock.exact(span.start) for span in sample.evidence)
-        return begin - Fraction(early_s)
+        last = max(sample.evidence, key=lambda span: span.clock.exact(span.end))
+        return last.clock.exact(last.start) - Fraction(early_s)
     if sample.turn is not None:
         return sample.turn.clock.exact(sample.turn.end)
     return max(span.clock.exact(span.end) for span in sample.evidence)

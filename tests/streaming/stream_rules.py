@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,6 @@ from clipmill.schemas.records import Sample, Segment
 from clipmill.stages.interleave.build_dialogue import Settings
 
 MS = Fraction(1, 1000)
-REQUESTS = Settings().requests
 
 
 def dialogue_of(segment: Segment) -> dict[str, Any]:
@@ -44,18 +44,19 @@ def modes_of(sample: Sample, whole: Span, fps: float) -> set[str]:
     """Where a question stands from its evidence; two within the millisecond of rounding."""
     assert sample.turn is not None
     asked = sample.turn.clock.exact(sample.turn.start)
-    start = min(span.clock.exact(span.start) for span in sample.evidence)
-    end = max(span.clock.exact(span.end) for span in sample.evidence)
-    zero, last = whole.clock.exact(whole.start), whole.clock.exact(whole.end)
-    moments = [*(zero + frame for frame in frames_of(whole, fps)), last]
-    known = min([moment for moment in moments if moment >= end], default=last)
+    last = max(sample.evidence, key=lambda span: span.clock.exact(span.end))
+    start, end = last.clock.exact(last.start), last.clock.exact(last.end)
+    zero, until = whole.clock.exact(whole.start), whole.clock.exact(whole.end)
+    moments = [*(zero + frame for frame in frames_of(whole, fps)), until]
+    known = min([moment for moment in moments if moment >= end], default=until)
 
     def told(at: Fraction) -> str:
         if at < start:
             return "forward"
         return "backward" if at > known else "now"
 
-    return {told(asked), told(asked - MS)}
+    found = {told(asked), told(asked - MS)}
+    return {*found, "now"} if len(found) > 1 else found  # an event of no length lies between
 
 
 def frames_of(whole: Span, fps: float) -> list[Fraction]:
@@ -66,8 +67,11 @@ def frames_of(whole: Span, fps: float) -> list[Fraction]:
     return [number * step for number in range(count)]
 
 
-def faults(segment: Segment) -> list[str]:
-    """What is wrong with a segment's dialogue, its samples and their agreement."""
+def faults(segment: Segment, requests: Sequence[str] = Settings().requests) -> list[str]:
+    """What is wrong with a segment's dialogue, its samples and their agreement.
+
+    What is told to one of the requests has the request's mode, whenever it begins.
+    """
     written = dialogue_of(segment)
     messages, fps = written["messages"], written["fps"]
     found = [f"too early: {sample.id}" for sample in early_answers(segment)]
@@ -98,7 +102,7 @@ def faults(segment: Segment) -> list[str]:
     for sample in replies(segment):
         modes = modes_of(sample, segment.span, fps)
         later = sample.labels["step"] != "1"  # the mode is that of the first answer
-        if sample.labels["mode"] not in modes and not later and sample.question not in REQUESTS:
+        if sample.labels["mode"] not in modes and not later and sample.question not in requests:
             found.append(f"{sample.id} is {modes} and not {sample.labels['mode']}")
     asked = {m["content"].partition("\n")[0]: m["time"] for m in messages if m["role"] == "user"}
     for sample in replies(segment, "not_yet"):

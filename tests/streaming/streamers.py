@@ -59,7 +59,10 @@ class Streamer(Edge):
         _, before, new, said = quoted(request)
         earlier, fresh = events_of(before), events_of(new)
         if self.several:
-            answers = [{"events": [number], "answer": text} for number, text in fresh]
+            assert request.schema is not None
+            item = request.schema["properties"]["questions"]["items"]["properties"]
+            most = item["answers"]["maxItems"]
+            answers = [{"events": [number], "answer": text} for number, text in fresh][:most]
             kept = [
                 a for k, a in enumerate(answers) if not k or a["answer"] != answers[k - 1]["answer"]
             ]

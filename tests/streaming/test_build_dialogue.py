@@ -72,7 +72,7 @@ def videos(draw: st.DrawFn) -> Part:
     return part
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     part=videos(),
     fps=st.sampled_from([0.5, 1.0, 2.0, 3.0, 29.97]),
