@@ -1,10 +1,10 @@
-"""The command that asks whether an output's questions can be answered without its videos."""
+"""Commands about an output's questions: can they be answered without its videos; all as rows."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from clipmill.pipeline.cli.options import AsJson, Output
 
 def register(app: typer.Typer) -> None:
     app.command()(audit)
+    app.command()(questions)
 
 
 def audit(
@@ -48,3 +49,25 @@ def audit(
         typer.echo(f"{len(found.leaky)} questions leak" if found.leaky else "no shortcut found")
     if not found.ok:
         raise typer.Exit(1)
+
+
+def questions(
+    out: Output,
+    state: Annotated[
+        Literal["all", "kept", "dropped"],
+        typer.Option("--state", help="Only what decisions kept, or dropped, with reasons."),
+    ] = "all",
+    kind: Annotated[str, typer.Option("--kind", help="Only samples of this kind.")] = "",
+) -> None:
+    """Write the questions as JSON lines, for people to judge or mend; `import_annotations` reads
+    them back.
+
+    Example:
+
+        clipmill questions out --state dropped > rejects.jsonl
+    """
+    from clipmill.pipeline.output.made_by import opened
+    from clipmill.pipeline.output.questions import questions as rows
+
+    for row in rows(opened(out), state, kind):
+        typer.echo(json.dumps(row, ensure_ascii=False))

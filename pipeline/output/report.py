@@ -78,6 +78,7 @@ def write_report(store: Store, clips: int = 12) -> str:
         ),
         *_section("Figures", *_figures(found), kind="figures"),
         *_section("Labels", *_labels(found), kind="figures"),
+        *_section("Questions", *_questions_of(found), kind="figures"),
         *_section(
             "Some of the clips, as they lie in the shards",
             *map(_card, islice(_packed(store), clips)),
@@ -155,6 +156,19 @@ def _figures(found: Stats) -> Iterator[str]:
             yield _bars(f"characters of {role}", values)
 
 
+def _questions_of(found: Stats) -> Iterator[str]:
+    """What is known of the questions that are kept: their labels, and where answers stand."""
+    for kind, own in found.samples.items():
+        yield _table({f"{kind}: questions": own.count, f"{kind}: kept": own.kept})
+        for name, values in own.figures.items():
+            yield _bars(f"{kind}: {name}", values, "questions")
+        for name, counts in {**own.labels, "place of the answer": own.places}.items():
+            if counts:
+                yield f"<div><b>{escape(f'{kind}: {name}')}</b>{_table(counts)}</div>"
+    if found.dropped_samples:
+        yield f"<div><b>questions dropped</b>{_table(found.dropped_samples)}</div>"
+
+
 def _labels(found: Stats) -> Iterator[str]:
     for name, counts in sorted({**found.labels, "language of texts": found.languages}.items()):
         if counts:
@@ -213,7 +227,7 @@ def _table(counts: Mapping[str, int | str]) -> str:
     return f"<table>{rows}</table>" if rows else ""
 
 
-def _bars(name: str, found: Histogram) -> str:
+def _bars(name: str, found: Histogram, what: str = "clips") -> str:
     if not found.count or found.low is None or found.high is None:
         return ""
     most = max(found.counts)
@@ -221,5 +235,5 @@ def _bars(name: str, found: Histogram) -> str:
     lacking = f", {found.missing} without" if found.missing else ""
     return (
         f"<div><b>{escape(name)}</b><div class=bars>{bars}</div>"
-        f"<small>{found.low:.3g} to {found.high:.3g}, {found.count} clips{lacking}</small></div>"
+        f"<small>{found.low:.3g} to {found.high:.3g}, {found.count} {what}{lacking}</small></div>"
     )

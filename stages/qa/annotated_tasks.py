@@ -79,7 +79,9 @@ def _grounded_question(scene: Scene, rng: random.Random) -> Iterator[Asked]:
 def _again(task: Task, given: Given, rng: random.Random) -> Asked:
     options = tuple(rng.sample(given.options, len(given.options)))
     values = {"question": given.question}
-    return Asked(task, values, given.answer, (given.span,), options, (given.source,))
+    return Asked(
+        task, values, given.answer, (given.span,), options, (given.source,), labels=given.labels
+    )
 
 
 def _rated(scene: Scene) -> dict[str, list[Rated]]:

@@ -1,12 +1,14 @@
 """Let a model ask questions about each clip, with answers and the seconds that prove them.
 
 The model is told the frames' times and what other stages found out, and answers under a schema;
-evidence outside the clip, or an answer that is none of the options, breaks the contract.
+evidence outside the clip, or an answer that is none of the options, breaks the contract. Models
+like to put the answer first, so the options' order is drawn.
 `template_qa` asks what the measured facts alone decide, for nothing.
 """
 
 from __future__ import annotations
 
+import random
 from typing import get_args
 
 from pydantic import Field
@@ -56,7 +58,7 @@ class GenerateQa(TeacherStage[Settings]):
     """Generate questions with answers and time evidence, by a model."""
 
     settings: Settings
-    version = 4
+    version = 5
     needs = frozenset({"segments:{layer}"})
     provides = frozenset({"samples:qa", "labels:rejected_qa"})
 
@@ -82,12 +84,14 @@ class GenerateQa(TeacherStage[Settings]):
         )
         for segment, value in answers:
             for item in value["questions"]:
+                options = [option.strip() for option in item["options"]]
+                random.Random(f"{part.video.id}/{segment.id}/{item['question']}").shuffle(options)
                 segment.add_sample(
                     "qa",
                     item["question"].strip(),
                     item["answer"].strip(),
                     self.by_model(),
-                    options=[option.strip() for option in item["options"]],
+                    options=options,
                     evidence=[within(segment.span, e) for e in item["evidence"]],
                     labels={"type": item["type"], "fact": "model", "scope": "clip"},
                 )

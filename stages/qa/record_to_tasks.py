@@ -41,7 +41,8 @@ class Settings(StageSettings):
     rated: str = ""
     """Layer of stretches with a text and a score `rating`, for highlight and summary."""
     questions: str = ""
-    """Layer of segments with samples of kind `question`, for question and grounded_question."""
+    """Layer of segments with samples of kind `question`, for question and grounded_question; their
+    labels come along."""
     times: TimeFormat = "seconds"
     """How times are told: `12.3 s`, `00:00:12`, `45.2%`, `<45>` of so many bins, `0012.3`, or
     `<time>`, whose numbers are in the labels `src` (of the question) and `tgt` (of the answer). All
@@ -138,7 +139,8 @@ class RecordToTasks(Stage[Settings]):
         form = "open"
         if item.options:
             form = "yes_no" if set(item.options) == {"yes", "no"} else "choice"
-        labels = {"task": item.task, "type": form, "fact": "timeline", "scope": "clip"}
+        labels = {"task": item.task, **dict(item.labels)}
+        labels |= {"type": form, "fact": "timeline", "scope": "clip"}
         labels["times"] = self.settings.times
         if self.settings.times == "placeholder":
             labels |= {"src": _numbers(item.asks, whole), "tgt": _numbers(item.tells, whole)}
@@ -172,7 +174,14 @@ def _event(segment: Segment, role: str) -> Event:
 
 def _given(segment: Segment) -> list[Given]:
     return [
-        Given(s.question, s.answer, tuple(s.options), segment.span, f"{segment.id}/{s.id}")
+        Given(
+            s.question,
+            s.answer,
+            tuple(s.options),
+            segment.span,
+            f"{segment.id}/{s.id}",
+            tuple(sorted(s.labels.items())),
+        )
         for s in segment.samples
         if s.kind == "question"
     ]

@@ -54,6 +54,7 @@ class Given:
     options: tuple[str, ...]
     span: Span
     source: str
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class Asked:
     sources: tuple[str, ...] = ()
     asks: tuple[Span, ...] = ()  # times that the question tells, in their order
     tells: tuple[Span, ...] = ()  # times that the answer tells, in their order
+    labels: tuple[tuple[str, str], ...] = ()  # of a given question
 
 
 Rule = Callable[[Scene, random.Random], Iterator[Asked]]

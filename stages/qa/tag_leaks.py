@@ -37,8 +37,9 @@ class Settings(StageSettings):
     """Layer whose segments hold the questions."""
     kind: str = "choice"
     """Kind of the samples that are tagged."""
-    full: tuple[Name, ...] = Field(default=("full",), min_length=1)
-    """Names of the `answer_qa` entries that saw everything, one per model of the panel."""
+    full: tuple[Name, ...] = ("full",)
+    """Names of the `answer_qa` entries that saw everything, one per model of the panel; without any
+    there is neither need nor difficulty."""
     leaks: dict[Name, tuple[Name, ...]] = Field(default=_LEAKS, min_length=1)
     """What a leak is called, and the entries that tried it. Of several the first written is the
     label, so the strongest stands first."""
@@ -57,7 +58,11 @@ class TagLeaks(Stage[Settings]):
 
     settings: Settings
     needs: ClassVar = {"segments:{layer}", "samples:{kind}"}
-    provides: ClassVar = {"labels:{name}", "scores:temporal_need", "scores:difficulty"}
+    provides: ClassVar = {"labels:{name}"}
+
+    def adds(self) -> frozenset[str]:
+        measured = {"scores:temporal_need", "scores:difficulty"} if self.settings.full else set()
+        return super().adds() | measured
 
     def reads(self) -> frozenset[str]:
         settings = self.settings

@@ -16,7 +16,7 @@ from clipmill.schemas.errors import StoreError
 from clipmill.schemas.shards import clip_key
 from clipmill.stages.filter.filter_scores import FilterScores
 from clipmill.stages.filter.filter_scores import Settings as FilterSettings
-from tests.unit.pipeline.fake_pack import FakeCutter, library
+from tests.unit.pipeline.fake_pack import AUTHOR, FakeCutter, library
 
 
 class Page(HTMLParser):
@@ -99,3 +99,18 @@ def test_bills_of_all_runs_are_added_up(out: Store) -> None:
     for run in ("a", "b"):
         out.put(f"usage/{run}.json", json.dumps({"work": {}, "teachers": [bill]}).encode())
     assert "6 requests, 2 rejected, 80 + 4 tokens, cost 1" in page(out).text
+
+
+def test_questions_are_shown_by_their_labels_and_the_places_of_their_answers(
+    tmp_path: Path,
+) -> None:
+    store = Store.open(tmp_path / "out")
+    videos = library(tmp_path / "in", videos=1)
+    for place, segment in enumerate(videos[0].segments):
+        segment.add_sample("qa", "?", "a", AUTHOR, options=["<b>", "a"],
+                           labels={"blind": f"0.{place}", "task": "</table><script>"})  # fmt: skip
+    compact(store, videos, "g1")
+    shown = page(store)
+    assert "script" not in shown.tags and "</table><script>" in shown.text
+    assert "qa: blind" in shown.text and "0 to 0.4, 5 questions" in shown.text
+    assert "2 of 2" in shown.text

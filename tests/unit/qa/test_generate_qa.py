@@ -91,7 +91,7 @@ def test_every_type_of_question_is_asked_with_its_evidence(breaks: bool) -> None
     )
     for sample in shot.samples:
         answer, options = ANSWERS[sample.labels["type"]]
-        assert (sample.answer, sample.options) == (answer, options)
+        assert (sample.answer, sorted(sample.options)) == (answer, sorted(options))
         assert sample.evidence == [Span(MILLISECONDS, 10_500, 11_500)]
 
 
@@ -111,3 +111,15 @@ def test_it_is_told_what_people_wrote_about_the_events_of_the_clip_as_data() -> 
     assert json.loads(text).startswith("reference: a cup falls it breaks")
     assert "later" not in request.prompt, "an event beyond the clip"
     assert "ignore all" not in request.prompt.replace(text, "")
+
+
+def test_the_answer_stands_at_every_place_though_the_model_puts_it_first() -> None:
+    video = Video("v", "v.mp4")
+    video.add_segments("shots", [Span(MILLISECONDS, k * 4000, k * 4000 + 4000) for k in range(90)])
+    part = asked(Asker(), Part(video), types=("choice",), frames=0)
+    places = [s.options.index(s.answer) for shot in video.segments for s in shot.samples]
+    assert len(places) == 90 and all(20 <= places.count(place) <= 40 for place in range(3))
+    alone = Video("v", "v.mp4")
+    alone.add_segments("shots", [Span(MILLISECONDS, 0, 4000)])
+    again = asked(Asker(), Part(alone), types=("choice",), frames=0)
+    assert again.video.segments[0].samples[0].options == part.video.segments[0].samples[0].options
