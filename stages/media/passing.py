@@ -1,4 +1,4 @@
-"""The decode door: one pass over a film's frames that several readers share.
+"""One pass over a film's frames that several readers share.
 
 Decoding is most of what a film costs, so a stage that has to see every frame anyway, as shot
 detection does, takes wishes of others along: each is a file in the scratch cache, made of frames
