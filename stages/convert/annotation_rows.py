@@ -27,7 +27,7 @@ class Names:
 
     video: str
     text: str
-    start: str
+    start: str  # where no time is named, rows are about the whole video
     end: str
     span: str = ""  # a pair (start, end) in place of the two
     duration: str = ""
@@ -46,8 +46,10 @@ class Names:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """What some row of the file must have."""
-        return (self.question,) if self.question else (self.text, self.span or self.start)
+        """What some row of the file must have; nothing where only its videos are looked for."""
+        if self.question or not self.text:
+            return (self.question,) if self.question else ()
+        return tuple(filter(None, (self.text, self.span or self.start)))
 
 
 Unfold = Callable[[Mapping[str, Any]], Iterator[Mapping[str, Any]]]
@@ -94,7 +96,8 @@ def row_of(number: int, values: Mapping[str, Any], names: Names) -> Row:
         row.refused = row.refused or _ask(row, values, names) or _turn(row, values, names)
     elif not row.text:
         row.refused = row.refused or "no_text"
-    row.refused = row.refused or _time(row, values, names)
+    untimed = _time(row, values, names)
+    row.refused = row.refused or untimed
     if names.rating and names.rating in values:
         row.rating = _mean(values[names.rating])
         if row.rating is None:
@@ -108,7 +111,8 @@ def _time(row: Row, values: Mapping[str, Any], names: Names) -> str | None:
     if names.span:
         pair = values.get(names.span)
         start, end = pair if isinstance(pair, Sequence) and len(pair) == 2 else (None, None)
-    if names.question and start in (None, "") and end in (None, ""):
+    named = names.start or names.span
+    if not named or (names.question and start in (None, "") and end in (None, "")):
         row.end_s = None  # it is about all of the video
         return None
     first = seconds(start)

@@ -80,7 +80,8 @@ class Settings(StageSettings):
     text: str = "text"
     """Name of the text."""
     start: str = "start"
-    """Name of the time of the start, in seconds or as h:mm:ss."""
+    """Name of the time of the start, in seconds or as h:mm:ss; empty, and no `span`: rows are about
+    the whole video."""
     end: str = "end"
     """Name of the time of the end; a row without one is a moment."""
     span: str = ""

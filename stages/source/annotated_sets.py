@@ -32,9 +32,8 @@ from clipmill.stages.media.source import local, local_path
 UNNAMED = "rows-without-a-video"
 """Stands for the rows that name no video, so that they are counted like all others."""
 
-_PLAIN = Layout(
-    Names("video_id", "text", "start", "end", "", "duration", fields=("text", "start", "end"))
-)
+_PLAIN = Layout(Names("video_id", "", "start", "end", "", "duration"))
+"""Files whose names the recipe knows: here only their videos and lengths are looked for."""
 _NAMES = ("id", "video_id", "video", "name", "vid")
 _LENGTHS = ("duration", "length", "seconds")
 
@@ -110,7 +109,8 @@ def _length(name: str, rows: list[Row], lengths: Mapping[str, float]) -> tuple[f
     for key in (name, PurePosixPath(name).stem):
         if key in lengths:
             return lengths[key], "table"
-    return max((row.end_s or 0.0 for row in rows if not row.refused), default=0.0), "last_end"
+    ends = [row.end_s or 0.0 for row in rows if row.refused in (None, "no_text")]
+    return max(ends, default=0.0), "last_end"
 
 
 def _media(found: AnnotatedSet, extensions: Iterable[str]) -> dict[str, str]:

@@ -84,16 +84,20 @@ class Out:
         store = Store.open(str(folder))
         assert verify(store).ok
         self.videos = {video.id: video for video in read_videos(store)}
-        self.packed: dict[str, dict[str, Any]] = {}
+        self.packed: dict[str, dict[str, Any]] = {}  # by video, where it has one clip
+        self.clips: list[dict[str, Any]] = []
         for shard in sorted((folder / "shards").glob("*.tar")):
             with tarfile.open(shard) as tar:
                 for member in tar.getmembers():
-                    assert member.name.endswith(".json"), member.name
+                    assert member.name.endswith((".json", ".txt")), member.name
+                    if member.name.endswith(".txt"):
+                        continue
                     file = tar.extractfile(member)
                     assert file is not None
                     facts = json.loads(file.read())
                     assert complaint(facts) is None, complaint(facts)
                     self.packed[facts["video"]["id"]] = facts
+                    self.clips.append(facts)
 
     def samples(self, task: str = "") -> list[tuple[str, dict[str, Any]]]:
         """(video, sample) of what is packed."""

@@ -223,6 +223,12 @@ def test_questions_of_no_use_say_why(tmp_path: Path) -> None:
     ]
 
 
+def test_without_times_a_text_is_about_the_whole_video(tmp_path: Path) -> None:
+    rows = [{"video_id": "one", "caption": "a man sings"}]
+    video = imported(tmp_path, "m.json", rows, "", text="caption", start="")
+    assert told(video) == [("a man sings", 0.0, 30.0)]
+
+
 def test_foreign_texts_are_told_of_other_videos_and_unlike_ones_own(tmp_path: Path) -> None:
     rows = {name: [[f"{name} does thing number {name}", 1, 2]] for name in ("two", "three", "four")}
     file: dict[str, Any] = {

@@ -73,13 +73,26 @@ def test_rows_that_name_no_video_are_an_input_that_is_counted(folder: Path) -> N
     assert videos[0].meta["duration"] == "0.000"
 
 
+def test_a_file_of_no_known_layout_needs_only_the_names_of_its_videos(folder: Path) -> None:
+    told = [
+        {"video_id": "x", "caption": "rain", "duration": 9.5},
+        {"video_id": "y", "caption": "z"},
+    ]
+    (folder / "own.json").write_text(json.dumps(told))
+    videos = listed(folder, {"annotations": "own.json"})
+    assert [(v.meta["name"], v.meta["duration"]) for v in videos] == [
+        ("x", "9.500"),
+        ("y", "0.000"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
         ({"annotations": "gone.json"}, "no annotations at"),
         ({"annotations": "captions.json", "layout": "imagenet"}, "no layout 'imagenet'"),
         ({"annotations": "charades_sta_train.txt"}, "read by a layout that knows them"),
-        ({"annotations": "lengths.csv"}, "no row has"),
+        ({"annotations": "lengths.csv"}, "names a video"),
         ({"annotations": "captions.json", "layout": "activitynet_captions", "videos": "gone"},
          "no local folder"),
         ({"annotations": "captions.json", "layout": "activitynet_captions",
