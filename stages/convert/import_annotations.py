@@ -183,7 +183,7 @@ class ImportAnnotations(Stage[Settings]):
         elif listed:
             layout = self._layout(video.meta.get("layout") or settings.layout)
             found = published(listed, layout)
-            named = video.meta.get("name")
+            named = video.meta.get("video_name")
             rows = _alone(video, found) if named is None else found.rows.get(named, [])
             self._write(video, rows, listed, found)
         else:
@@ -295,7 +295,7 @@ class ImportAnnotations(Stage[Settings]):
 
     def _refusal(self, row: Row, video: Video) -> str | None:
         """Why a row is of no use for the file at hand."""
-        name = video.meta.get("name", PurePosixPath(video.id).stem)
+        name = video.meta.get("video_name", PurePosixPath(video.id).stem)
         if not name:
             return "no_video"
         if {name, PurePosixPath(name).stem, video.id} & self._held_out:

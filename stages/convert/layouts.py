@@ -20,6 +20,7 @@ from clipmill.stages.convert.annotation_rows import REFUSED, Layout, Names
 CLIP_S = 2.0  # QVHighlights rates clips of two seconds
 CHUNK_S = 5.0  # DiDeMo's moments are made of chunks of five seconds
 SLOT_S, SLOTS = 2.0, 5  # VidSitu's events fill clips of ten seconds
+MOST_CLIPS = 100_000  # of a video; larger numbers are none
 UNINTENDED = "something goes wrong that nobody intended"
 
 
@@ -33,7 +34,7 @@ def _qvhighlights(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for window in windows:
         yield {**record, "span": window}
     whole = isinstance(clips, list) and isinstance(ratings, list) and len(clips) == len(ratings)
-    if not whole or not all(type(clip) is int and clip >= 0 for clip in clips):
+    if not whole or not all(type(clip) is int and 0 <= clip < MOST_CLIPS for clip in clips):
         yield {**record, REFUSED: "ratings_do_not_fit"}
         return
     for clip, rating in zip(clips, ratings, strict=True):
@@ -43,12 +44,16 @@ def _qvhighlights(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _didemo(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The moment that most people marked, if two did (ours: the authors score against all)."""
     chunks = record.get("num_segments")
-    length = {"duration": chunks * CHUNK_S} if type(chunks) is int else {}
+    length = {}
+    if type(chunks) is int and 0 < chunks < MOST_CLIPS:
+        length["duration"] = chunks * CHUNK_S
     times = record.get("times")
     votes = Counter(
         tuple(pair)
         for pair in (times if isinstance(times, list) else ())
-        if isinstance(pair, list) and len(pair) == 2 and all(type(chunk) is int for chunk in pair)
+        if isinstance(pair, list)
+        and len(pair) == 2
+        and all(type(chunk) is int and 0 <= chunk < MOST_CLIPS for chunk in pair)
     )
     # Of moments that are marked equally often the earliest and shortest.
     for (first, last), count in sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))[:1]:

@@ -9,7 +9,7 @@ texts need none of them. So a record of a list may give the set's file in place 
 The video's media is looked for below `videos`. Where it is not, the file of annotations itself is
 the input: it is what the result depends on, so a change of it is noticed as one of media would be.
 The length comes from the file, else from the table `durations`, else the last annotated time stands
-for it, and the column `duration_from` says which.
+for it, and the column `duration_from` says which. What the set calls the video is `video_name`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def videos_of(found: AnnotatedSet, like: Video, extensions: Iterable[str]) -> It
             like,
             id=f"{found.name}/{name or UNNAMED}",
             source=media.get(PurePosixPath(name).stem, found.file) if name else found.file,
-            meta=like.meta | {"name": name, "duration": f"{length:.3f}", "duration_from": source},
+            meta=like.meta
+            | {"video_name": name, "duration": f"{length:.3f}", "duration_from": source},
             side_files=dict(like.side_files),
         )
 

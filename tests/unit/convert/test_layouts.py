@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clipmill.schemas.clocks import MILLISECONDS
+from clipmill.schemas.errors import InputError
 from clipmill.schemas.records import Part, Probe, Stream, Video
+from clipmill.stages.convert.annotation_files import read_annotations
 from clipmill.stages.convert.import_annotations import ImportAnnotations, Settings, foreign
 from clipmill.stages.convert.layouts import LAYOUTS, UNINTENDED
 
@@ -241,11 +245,50 @@ def test_foreign_texts_are_told_of_other_videos_and_unlike_ones_own(tmp_path: Pa
     assert sorted(found) == sorted(text for [[text, *_]] in rows.values())
 
 
+def test_a_record_of_the_list_may_name_its_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "any.json"
+    file.write_text(json.dumps([{"text": "rain", "start": 1, "end": 2}]))
+    picture = Stream(0, "video", "", MILLISECONDS, first=0, end=30_000)
+    video = Video(
+        "x", "/films/x.mp4", meta={"name": "a film"}, side_files={"annotations": str(file)},
+        probe=Probe("mp4", 1, 30.0, 0, [picture]),
+    )  # fmt: skip
+    ImportAnnotations(Settings()).process(Part(video))
+    assert told(video) == [("rain", 1.0, 2.0)]
+
+
 def test_videos_of_a_test_set_are_held_out_and_counted(tmp_path: Path) -> None:
     (tmp_path / "test.txt").write_text("zero\none\n")
     name, rows = BY_LAYOUT["charades_sta"]
     video = imported(tmp_path, name, rows, "charades_sta", held_out=str(tmp_path / "test.txt"))
     assert told(video) == [] and refused(video) == ["held_out: 2 rows (1, 2)"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 12) | st.just(10**400) | st.floats()
+    | st.sampled_from(["one", "B", "1 2##x", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["vid", "query", "relevant_windows", "relevant_clip_ids", "times",
+                         "saliency_scores", "num_segments", "t", "len", "Ev1", "Ev3", "Args",
+                         "Verb", "choices", "choice", "question", "answer", "candidates", "a0",
+                         "database", "annotation", "annotations", "segment", "label", "one"]),
+        inner, max_size=5),
+    max_leaves=14,
+)  # fmt: skip
+
+
+@given(st.sampled_from(sorted(LAYOUTS)), VALUES, st.sampled_from(["json", "jsonl", "csv", "txt"]))
+def test_whatever_a_file_holds_a_layout_reads_or_refuses_it_in_words(
+    layout: str, value: object, form: str
+) -> None:
+    try:
+        found = read_annotations(json.dumps(value).encode(), form, LAYOUTS[layout], "f")
+    except InputError as refusal:
+        assert refusal.cure
+        return
+    for row in (row for own in found.values() for row in own):
+        assert row.refused or row.end_s is None or 0 <= row.start_s <= row.end_s
+        assert row.refused or row.text or (row.question and row.answer)
 
 
 def test_every_layout_says_where_it_is_documented() -> None:

@@ -46,7 +46,7 @@ def test_a_list_of_sets_is_a_list_of_their_videos(folder: Path) -> None:
     assert first.source == str(folder / "captions.json") == first.side_files["annotations"]
     assert first.licence == "CC-BY-4.0"
     assert first.meta == {
-        "set": "anet", "layout": "activitynet_captions", "name": "v_1", "season": "4",
+        "set": "anet", "layout": "activitynet_captions", "video_name": "v_1", "season": "4",
         "duration": "20.500", "duration_from": "file",
     }  # fmt: skip
     assert (second.meta["duration"], second.meta["duration_from"]) == ("30.250", "table")
@@ -80,7 +80,7 @@ def test_a_file_of_no_known_layout_needs_only_the_names_of_its_videos(folder: Pa
     ]
     (folder / "own.json").write_text(json.dumps(told))
     videos = listed(folder, {"annotations": "own.json"})
-    assert [(v.meta["name"], v.meta["duration"]) for v in videos] == [
+    assert [(v.meta["video_name"], v.meta["duration"]) for v in videos] == [
         ("x", "9.500"),
         ("y", "0.000"),
     ]
