@@ -9,7 +9,8 @@ steps, PySceneDetect's start is measured apart and taken off. The likeness of cl
 is SSIM of luma on every 20th frame.
 
 Steps are printed for our side; those that do not depend on the mode are measured with each mode,
-and the least counts. `--clips-only` leaves out the frames, which PySceneDetect does not take,
+and the least counts. On a crowded machine `--repeat N` does everything N times, on both sides, and
+again the least counts. `--clips-only` leaves out the frames, which PySceneDetect does not take,
 `--frames-only` leaves out clips and PySceneDetect, `--modes` whatever it does not name, and
 PySceneDetect with `encode`. Shots and frames are measured in two ways: one after the other, with
 exactly eight frames of every shot, and in one pass that keeps two pictures a second, of which a
@@ -224,17 +225,21 @@ def compare(
     length = facts.duration_s
     peer = folder / "peer"
     peer.mkdir(parents=True)
-    row = {"decode floor": min(floor(film) for _ in MODES)}
+    row = {"decode floor": min(floor(film) for _ in range(len(MODES) * options.repeat))}
     if "encode" in options.modes and not options.frames_only:
-        row["PySceneDetect"] = yardstick(film, peer, options.crf, options.preset) - start_up
+        took = [yardstick(film, peer, options.crf, options.preset) for _ in range(options.repeat)]
+        row["PySceneDetect"] = min(took) - start_up
     print(f"\n{film.name}: {length:.1f} s, {facts.picture.width}x{facts.picture.height}")
     spent_on: dict[str, dict[str, float]] = {}
     for mode in options.modes:
-        out = folder / mode
-        out.mkdir()
-        told = in_child(film, mode, out, options)
-        spent_on[mode] = told["seconds"]
-        steps = ", ".join(f"{name} {value / length:.4f}" for name, value in told["seconds"].items())
+        runs = []
+        for number in range(options.repeat):
+            out = folder / f"{mode}-{number}"
+            out.mkdir()
+            runs.append(in_child(film, mode, out, options))
+        told = runs[-1]
+        spent_on[mode] = least([run["seconds"] for run in runs])
+        steps = ", ".join(f"{name} {value / length:.4f}" for name, value in spent_on[mode].items())
         same = sum(made == mode for made in told["modes"].values())
         clips_made = f"{same} of {len(told['modes'])} clips that way; " if told["modes"] else ""
         print(f"  {mode:7} {clips_made}{steps}", flush=True)
@@ -256,13 +261,10 @@ def compare(
 
 def sums(spent_on: dict[str, dict[str, float]]) -> dict[str, float]:
     """Seconds of each mode in both ways; of a step that all modes share the least counts."""
-    least = {
-        step: min(seconds[step] for seconds in spent_on.values())
-        for step in next(iter(spent_on.values()))
-    }
-    passes = {"": least["split"] + least.get("frames", 0.0)}
-    if "kept" in least:
-        passes[", kept"] = least["kept"]
+    shared = least(list(spent_on.values()))
+    passes = {"": shared["split"] + shared.get("frames", 0.0)}
+    if "kept" in shared:
+        passes[", kept"] = shared["kept"]
     found = {f"shots and frames{way}": seconds for way, seconds in passes.items()}
     if "described" in least:
         found["descriptions by themselves"] = least["describe"]
@@ -270,8 +272,13 @@ def sums(spent_on: dict[str, dict[str, float]]) -> dict[str, float]:
         found["shots, frames, descriptions, kept"] = least["described"]
     for mode, seconds in spent_on.items():
         for way, both in passes.items() if "clips" in seconds else ():
-            found[f"{mode}{way}"] = least["probe"] + both + seconds["clips"]
+            found[f"{mode}{way}"] = shared["probe"] + both + seconds["clips"]
     return found
+
+
+def least(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Of every step that the first run has the shortest time."""
+    return {step: min(seconds[step] for seconds in runs) for step in runs[0]}
 
 
 def chart(totals: dict[str, float]) -> None:
@@ -294,6 +301,7 @@ def main() -> None:
     parser.add_argument("films", type=Path, nargs="*")
     parser.add_argument("--made", type=Path, metavar="FOLDER", help="six films of one size")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="the least of N runs")
     parser.add_argument("--crf", type=int, default=23)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--clips-only", action="store_true")

@@ -27,6 +27,7 @@ from clipmill.schemas.records import Probe, Stream
 from clipmill.stages.media.audio import Samples, audio, has_audio
 from clipmill.stages.media.clip import Encoding, Wanted
 from clipmill.stages.media.coded import renewed
+from clipmill.stages.media.decode import only
 from clipmill.stages.media.limits import Limits
 
 FRAME = 1024  # samples of an AAC-LC packet
@@ -110,7 +111,7 @@ def _run(container: Any, stream: Any, first: int, last: int) -> list[tuple[int, 
     held: list[tuple[int, bytes]] = []
     with suppress(av.FFmpegError):
         container.seek(first - 2 * FRAME, stream=stream, backward=True)
-        for packet in container.demux(stream):
+        for packet in container.demux(only(container, stream)):
             if not packet.size:
                 continue
             tick = packet.pts

@@ -19,7 +19,7 @@ from typing import Any
 import av
 
 from clipmill.schemas.records import Probe
-from clipmill.stages.media.decode import Decoding, open_input
+from clipmill.stages.media.decode import Decoding, only, open_input
 from clipmill.stages.media.h264 import IDR, NotH264, kind, units
 from clipmill.stages.media.limits import Limits
 
@@ -77,7 +77,7 @@ def _packets(
     length_size: int,
     digests: bool,
 ) -> Iterator[tuple[Coded, Any]]:
-    stream = container.streams[probe.picture.index]
+    stream = only(container, container.streams[probe.picture.index])
     try:
         container.seek(_START if seek is None else seek, stream=stream, backward=True)
     except OSError as error:
@@ -113,7 +113,7 @@ def renewed(packet: Any) -> bool:
 def again(container: Any, probe: Probe, ticks: list[int]) -> Iterator[Any]:
     """Packets that `index` has listed, once more: a clean point and what follows it without a gap,
     `ticks` in decoding order. Raises `Unclear` where the file holds others now."""
-    stream = container.streams[probe.picture.index]
+    stream = only(container, container.streams[probe.picture.index])
     for target in (ticks[0], _START):
         with suppress(OSError):  # a broken index
             container.seek(target, stream=stream, backward=True)
@@ -190,7 +190,7 @@ def pick(
         return
     needed = _needed(found, wanted)
     with open_input(path) if container is None else nullcontext(container) as source:
-        stream = source.streams[probe.picture.index]
+        stream = only(source, source.streams[probe.picture.index])
         decoding = Decoding(source, stream, limits.max_pixels, rough=rough)
         if container is not None or found[0].tick > (probe.picture.first or 0):
             with suppress(OSError):  # a broken index; then the first packet is still ahead

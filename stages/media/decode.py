@@ -20,6 +20,7 @@ from typing import Any
 
 import av
 import av.logging
+from av.stream import Discard
 
 from clipmill.schemas.errors import Unreadable
 from clipmill.stages.media import h264
@@ -41,15 +42,18 @@ def kinds(container: Any) -> set[str]:
 
 
 @contextmanager
-def open_input(path: Path, sound_only: bool = False, probed: bool = False) -> Iterator[Any]:
+def open_input(
+    path: Path, sound_only: bool = False, probed: bool = False, own: bool = False
+) -> Iterator[Any]:
     """An open `av` container; only allow-listed protocols and demuxers. Raises `Unreadable`.
 
     Opening decodes some frames to find out about the picture; `sound_only` leaves that out, which
     is up to nine tenths of the cost. Such a container must not be asked for pictures. `probed`
     leaves it out as well where nothing is lost by it: where the picture's facts are known and
     H.264 says in its header how its frames are reordered, which a decoder would else have to guess.
+    `own` also reads nothing behind the header, which says all of an MP4 that Clipmill wrote.
     """
-    container = _open(path, blind=sound_only or probed)
+    container = _open(path, blind=sound_only or probed or own, brief=own)
     if probed and not sound_only and not _declares_order(container):
         container.close()
         container = _open(path, blind=False)
@@ -64,12 +68,13 @@ def open_input(path: Path, sound_only: bool = False, probed: bool = False) -> It
             _trim()
 
 
-def _open(path: Path, blind: bool) -> Any:
+def _open(path: Path, blind: bool, brief: bool = False) -> Any:
+    found = {"probesize": "32"} if brief else {}  # the least that is allowed
     try:
         return av.open(
             ffmpeg_url(path),
             options={"skip_frame": "all"} if blind else {},
-            container_options=open_options(),
+            container_options=open_options() | found,
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -99,6 +104,13 @@ def _declares_order(container: Any) -> bool:
         except h264.NotH264:
             return False
     return True
+
+
+def only(container: Any, stream: Any) -> Any:
+    """The stream, for a pass over it alone: the demuxer does not even read the others."""
+    for other in container.streams:
+        other.discard = Discard.default if other.index == stream.index else Discard.all
+    return stream
 
 
 class Log:

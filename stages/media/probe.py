@@ -54,10 +54,10 @@ def probe(path: Path, limits: Limits | None = None, count_frames: bool = True) -
     while left is None or left:
         with error_log() as log, open_input(path) as container:
             left = _candidates(container, path, limits) if left is None else left
-            reading = _Reading(container, left.pop(0), limits, log, path)
-            reading.run(count_frames)
+            reading = _Reading(container, left.pop(0), limits, log, path, count_frames)
+            reading.run()
             if reading.frames:
-                return reading.result(size, count_frames)
+                return reading.result(size)
     raise _undecodable(reading.decoding.error, path)
 
 
@@ -140,10 +140,13 @@ class _Reading:
         limits: Limits,
         log: Log,
         path: Path,
+        count_frames: bool,
     ) -> None:
         self.container, self.limits, self.log, self.path = container, limits, log, path
+        self.count_frames = count_frames
         self.picture = container.streams[picture]
-        self.decoding = Decoding(container, self.picture, limits.max_pixels)
+        # Nobody sees these frames; where all are decoded, what a decoder complains of counts.
+        self.decoding = Decoding(container, self.picture, limits.max_pixels, rough=not count_frames)
         self._longest = limits.max_hours * 3600 / float(self.picture.time_base or 1)  # in ticks
         self.streams = [s for s in container.streams if s.type in ("video", "audio")]
         self.packets = {s.index: 0 for s in self.streams}
@@ -153,13 +156,13 @@ class _Reading:
         self._last: tuple[int, int] = (0, 0)  # tick and own duration of the last frame
         self._gaps: deque[int] = deque(maxlen=32)  # between the last frames, in ticks
 
-    def run(self, count_frames: bool) -> None:
+    def run(self) -> None:
         for packet in self.decoding.demux(*self.streams):
             index = packet.stream.index
             if packet.size:
                 self.packets[index] += 1
             if packet.stream is self.picture or index == self.picture.index:
-                if count_frames or not self.frames:
+                if self.count_frames or not self.frames:
                     for tick, frame in self.decoding.decode(packet):
                         self._frame(tick, frame)
                 elif packet.size:
@@ -209,7 +212,7 @@ class _Reading:
                 input=self.path.name,
             )
 
-    def result(self, size: int, counted: bool) -> Probe:
+    def result(self, size: int) -> Probe:
         zero = self._zero()
         counts: dict[str, int] = {}
         streams = []
@@ -232,7 +235,7 @@ class _Reading:
             duration_s=Span(picture.clock, picture.first or 0, picture.end or 0).duration_s,
             video=number,
             streams=streams,
-            decoded_frames=self.frames if counted else None,
+            decoded_frames=self.frames if self.count_frames else None,
             damage=list(self._damage(picture, zero)),
             tags={key: value[:_MAX_TAG] for key, value in self.container.metadata.items()},
         )

@@ -60,7 +60,7 @@ def reread(
     `look` makes the small picture of a decoded frame. `keys` are numbers, in decoding order, of
     key frames to look at; `whole` looks at every frame instead.
     """
-    with error_log() as log, open_input(path, sound_only=True) as container:
+    with error_log() as log, open_input(path, own=True) as container:
         picture = container.streams.video[0]
         sound = next(iter(container.streams.audio), None)
         tracks = [stream for stream in (picture, sound) if stream is not None]
