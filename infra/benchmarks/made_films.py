@@ -2,9 +2,8 @@
 
 1280x720, 30 frames per second, H.264 by x264 medium at 2.5 Mbit/s, AAC stereo, each of five scenes
 of six seconds with hard cuts between them: a size that peers were measured on, and ordinary for
-films from the web. Scenes are pieces of real films where some are given, best such as are one shot;
-otherwise drawn textures over which a camera glides, with grain. Drawn films have less of what makes
-decoding dear (motion of many kinds), so figures name which of the two they are from.
+films from the web. Scenes are pieces of real films, best such as are one shot: motion of many kinds
+is what makes decoding dear, and drawn pictures have little of it.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import av
-import numpy as np
 
 from clipmill.stages.media.cut_encode import binary
 
@@ -26,10 +23,9 @@ FITTED = (
     f"scale={WIDTH}:{HEIGHT}:force_original_aspect_ratio=increase,"
     f"crop={WIDTH}:{HEIGHT},setsar=1,format=yuv420p"
 )
-GLIDE = f"crop={WIDTH}:{HEIGHT}:x='200+90*t':y='100+40*t',format=yuv420p,noise=alls=5:allf=t"
 
-Scene = tuple[list[str], str]
-"""ffmpeg's options for an input, and the filters that it goes through."""
+Scene = tuple[Path, str]
+"""A film, and the filters that make a scene of it."""
 
 
 def make(folder: Path, sources: Sequence[Path]) -> list[Path]:
@@ -38,7 +34,7 @@ def make(folder: Path, sources: Sequence[Path]) -> list[Path]:
     films = [folder / f"made-{number}.mp4" for number in range(FILMS)]
     if all(film.exists() for film in films):
         return films
-    scenes = _pieces(sources) if sources else _drawn(folder)
+    scenes = _pieces(sources)
     for number, film in enumerate(films):
         partial = film.with_suffix(".part.mp4")
         _encode(scenes[number * SCENES : (number + 1) * SCENES], number, partial)
@@ -50,10 +46,10 @@ def _pieces(sources: Sequence[Path]) -> list[Scene]:
     """By turns one piece of every film, so that neighbours differ."""
     lengths = [_seconds(source) for source in sources]
     found: list[Scene] = []
-    for turn in range(int(max(lengths)) // SCENE_S):
+    for turn in range(int(max(lengths, default=0)) // SCENE_S):
         for source, length in zip(sources, lengths, strict=True):
             if length >= (turn + 1) * SCENE_S:
-                found.append((["-i", str(source)], f"trim=start={turn * SCENE_S},{FITTED}"))
+                found.append((source, f"trim=start={turn * SCENE_S},{FITTED}"))
     if len(found) < FILMS * SCENES:
         raise SystemExit(
             f"{len(found)} scenes of {SCENE_S} s in these films, needed are {FILMS * SCENES}"
@@ -69,32 +65,6 @@ def _seconds(source: Path) -> float:
         return (container.duration or 0) / 1e6
 
 
-def _drawn(folder: Path) -> list[Scene]:
-    """A camera gliding over drawn pictures, each twice as high and wide as a frame."""
-    import cv2
-
-    found: list[Scene] = []
-    for number in range(FILMS * SCENES):
-        path = folder / f"scene-{number}.png"
-        cv2.imwrite(str(path), _texture(np.random.default_rng(number)))
-        still = ["-loop", "1", "-framerate", str(FPS), "-t", str(SCENE_S), "-i", str(path)]
-        found.append((still, GLIDE))
-    return found
-
-
-def _texture(rng: np.random.Generator) -> Any:
-    """Noise of all sizes, the coarse the strongest, as in photographs."""
-    import cv2
-
-    height, width = 2 * HEIGHT, 2 * WIDTH
-    picture = np.zeros((height, width, 3))
-    for octave in range(1, 9):
-        cells = rng.normal(size=(2**octave, 2**octave, 3))
-        picture += cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC) / 1.7**octave
-    low, high = picture.min(), picture.max()
-    return ((picture - low) / (high - low) * 255).astype(np.uint8)
-
-
 def _encode(scenes: list[Scene], seed: int, target: Path) -> None:
     chains = []
     for number, (_, look) in enumerate(scenes):
@@ -106,7 +76,7 @@ def _encode(scenes: list[Scene], seed: int, target: Path) -> None:
     length = len(scenes) * SCENE_S
     sound = f"anoisesrc=color=pink:amplitude=0.3:duration={length}:seed={seed},aformat=cl=stereo"
     command = [binary(), "-nostdin", "-v", "error", "-y"]
-    command += [option for options, _ in scenes for option in options]
+    command += [option for source, _ in scenes for option in ("-i", str(source))]
     command += ["-f", "lavfi", "-i", sound, "-filter_complex", ";".join(chains)]
     command += ["-map", "[picture]", "-map", f"{len(scenes)}:a"]
     command += ["-c:v", "libx264", "-preset", PRESET, "-b:v", RATE, "-c:a", "aac", "-b:a", "128k"]

@@ -16,7 +16,7 @@ PySceneDetect with `encode`. Shots and frames are measured in two ways: one afte
 exactly eight frames of every shot, and in one pass that keeps two pictures a second, of which a
 shot then has at most eight; those rows end in `, kept`. Descriptions of shots likewise: measured by
 themselves, or eight times a second in that pass. `--made FOLDER` measures films of one size
-instead, made there from the given ones (made_films.py).
+instead, made there from pieces of the given ones, once (made_films.py).
 """
 
 from __future__ import annotations
