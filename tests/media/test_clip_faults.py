@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import Damaged
 from clipmill.schemas.records import Probe
-from clipmill.stages.media import cut_smart, h264, join
-from clipmill.stages.media.clip import ClipMedia, Encoding
+from clipmill.stages.media import cut_copy, cut_smart, h264, join
+from clipmill.stages.media.clip import ClipMedia, Encoding, Mode
 from clipmill.stages.media.clip_check import thumb
 from clipmill.stages.media.cut import cut_group
 from clipmill.stages.media.join import Piece
@@ -50,11 +51,11 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return plant
 
 
-def cut(truth: Rendered, folder: Path) -> ClipMedia:
-    """One smart clip with a head, copied packets and a tail."""
+def cut(truth: Rendered, folder: Path, mode: Mode = "smart") -> ClipMedia:
+    """One clip; a smart one has a head, copied packets and a tail."""
     found: Probe = probe(truth.path)
     span = Span(found.picture.clock, truth.ticks[17], truth.ticks[95])
-    made = cut_group(truth.path, found, {"clip": span}, folder, Encoding(mode="smart"), Limits())
+    made = cut_group(truth.path, found, {"clip": span}, folder, Encoding(mode=mode), Limits())
     return made["clip"]
 
 
@@ -128,6 +129,24 @@ def test_sound_of_another_place_is_not_delivered(
 
     monkeypatch.setattr(join, "_Copied", Late)
     assert cut(film, tmp_path).mode == "encode: smart failed its check"
+
+
+def test_a_copy_that_is_turned_is_not_delivered(
+    film: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cut(film, tmp_path, "copy").mode == "copy"
+
+    def upside_down(path: Path, *rest: Any) -> None:
+        join.join(path, *rest)
+        data = path.read_bytes()
+        upright, turned = (
+            struct.pack(">9i", a, 0, 0, 0, a, 0, 0, 0, 1 << 30) for a in (1 << 16, -1 << 16)
+        )
+        track = data.index(upright, data.index(b"tkhd"))
+        path.write_bytes(data[:track] + turned + data[track + len(turned) :])
+
+    monkeypatch.setattr(cut_copy, "join", upside_down)
+    assert cut(film, tmp_path, "copy").mode == "encode: copy failed its check"
 
 
 def rewritten(source: Path, target: Path, change: Callable[[int, Any], Iterator[Any]]) -> None:
