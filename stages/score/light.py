@@ -78,11 +78,11 @@ def light_of(picture: Picture) -> Light:
     )
 
 
-def is_frozen(picture: Picture, before: Picture) -> bool:
-    """Whether two frames show the same picture."""
+def difference(picture: Picture, before: Picture) -> float:
+    """Mean difference of two RGB frames, in levels of 255; see `FROZEN`."""
     import cv2
 
-    return bool(cv2.norm(picture, before, cv2.NORM_L1) < FROZEN * picture.size)
+    return float(cv2.norm(picture, before, cv2.NORM_L1)) / picture.size
 
 
 def main_colours(counts: npt.NDArray[np.float64], at_least: float = 0.2) -> list[str]:

@@ -29,7 +29,7 @@ from clipmill.stages.media.limits import Limits
 from clipmill.stages.media.passing import place
 from clipmill.stages.media.strip import Grid
 from clipmill.stages.score.camera import camera_move, dense_flow, small_gray, travelled
-from clipmill.stages.score.light import COLOURS, is_frozen, light_of
+from clipmill.stages.score.light import COLOURS, FROZEN, difference, light_of
 
 SIDE = 320
 """Longer side in pixels of what is measured."""
@@ -65,24 +65,34 @@ class Meter:
 
     def __init__(self) -> None:
         self._last: tuple[Picture, Picture] | None = None
+        self._still: tuple[Any, ...] | None = None  # what a picture that stands still goes on to be
 
     def forget(self) -> None:
         """The next frame is no neighbour of the last one."""
-        self._last = None
+        self._last = self._still = None
 
     def row(self, tick: int, picture: Picture) -> tuple[Any, ...]:
         """A row of `ROW` for an RGB frame."""
+        apart = difference(picture, self._last[0]) if self._last is not None else None
+        if apart != 0:
+            self._still = None
+            return (tick, *self._measured(picture, apart))
+        if self._still is None:  # most of a lecture repeats the frame before, to the bit
+            self._still = self._measured(picture, apart)
+        return (tick, *self._still)
+
+    def _measured(self, picture: Picture, apart: float | None) -> tuple[Any, ...]:
         light, gray = light_of(picture), small_gray(picture)
         pair: tuple[Any, ...] = (False, 0.0, (0.0, 0.0, 0.0), False)
-        if self._last is not None:
-            before, gray_before = self._last
-            flow = dense_flow(gray_before, gray)
-            move = camera_move(flow, gray_before)
+        if self._last is not None and apart is not None:
+            before = self._last[1]
+            flow = dense_flow(before, gray)
+            move = camera_move(flow, before)
             steps = (move.right, move.down, move.growth) if move else (0.0, 0.0, 0.0)
-            pair = (is_frozen(picture, before), travelled(flow), steps, move is not None)
+            pair = (apart < FROZEN, travelled(flow), steps, move is not None)
         self._last = picture, gray
         means = (light.brightness, light.contrast, light.saturation, light.sharpness)
-        return (tick, *means, light.black, light.colours, *pair)
+        return (*means, light.black, light.colours, *pair)
 
 
 def measures_path(content: Content | None, probe: Probe, fps: float) -> Path | None:

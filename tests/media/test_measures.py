@@ -12,6 +12,8 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Part, Probe, Segment, Video
@@ -21,7 +23,7 @@ from clipmill.stages.media.frames import decode_from
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.source import content
 from clipmill.stages.media.strip import Keep
-from clipmill.stages.score.measures import LEAST, measured
+from clipmill.stages.score.measures import LEAST, ROW, Meter, measured
 from clipmill.stages.split.split_shots import Settings as Shots
 from clipmill.stages.split.split_shots import SplitShots
 from tests.rendered import Rendered
@@ -197,3 +199,18 @@ def test_segments_share_what_was_measured(moves: Path) -> None:
     middle = (whole.start + whole.end) // 2
     halves = measured(moves, facts, [replace(whole, end=middle), replace(whole, start=middle)], 8.0)
     assert np.concatenate(halves)["brightness"].tolist() == all_rows["brightness"].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=2, max_size=8))
+def test_a_row_depends_on_its_frame_and_the_one_before_alone(order: list[int]) -> None:
+    """Whatever else was seen, and however often pictures are repeated."""
+    source = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    pictures = [source, np.roll(source, 2, axis=1), np.zeros_like(source)]
+    meter = Meter()
+    rows = np.array([meter.row(tick, pictures[k]) for tick, k in enumerate(order)], ROW)
+    for tick in range(1, len(order)):
+        fresh = Meter()
+        fresh.row(tick - 1, pictures[order[tick - 1]])
+        alone = np.array(fresh.row(tick, pictures[order[tick]]), ROW)
+        assert rows[tick].tobytes() == alone.tobytes()
