@@ -14,9 +14,9 @@ again the least counts. `--clips-only` leaves out the frames, which PySceneDetec
 `--frames-only` leaves out clips and PySceneDetect, `--modes` whatever it does not name, and
 PySceneDetect with `encode`. Shots and frames are measured in two ways: one after the other, with
 exactly eight frames of every shot, and in one pass that keeps two pictures a second, of which a
-shot then has at most eight; those rows end in `, kept`. Descriptions of shots likewise: measured by
-themselves, or eight times a second in that pass. `--made FOLDER` measures films of one size
-instead, made there from pieces of the given ones, once (made_films.py).
+shot then has at most eight; those rows end in `, kept`. With `--descriptions` those of shots
+likewise: measured by themselves, or eight times a second in that pass. `--made FOLDER` measures
+films of one size instead, made there from pieces of the given ones, once (made_films.py).
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def ours(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> dict
         moments = [m for shot in shots for m in moments_of(shot, clock, "uniform", FRAMES, 1.0)]
         timed("frames", lambda: sample(film, facts, moments, max_side=512))
         timed("kept", lambda: in_one_pass(film, facts, out / "kept", False))
+    if options.descriptions:
         timed("describe", lambda: describe_spans(film, facts, shots, MEASURE_FPS, None, Limits()))
         timed("described", lambda: in_one_pass(film, facts, out / "described", True))
     spans = {f"{number:03d}": shot for number, shot in enumerate(shots)}
@@ -156,6 +157,7 @@ def in_child(film: Path, mode: Mode, out: Path, options: argparse.Namespace) -> 
     command += ["--out", str(out), "--crf", str(options.crf), "--preset", options.preset]
     command += ["--clips-only"] if options.clips_only else []
     command += ["--frames-only"] if options.frames_only else []
+    command += ["--descriptions"] if options.descriptions else []
     environment = os.environ | sandbox.ENVIRONMENT
     said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(said.stdout)
@@ -266,10 +268,10 @@ def sums(spent_on: dict[str, dict[str, float]]) -> dict[str, float]:
     if "kept" in shared:
         passes[", kept"] = shared["kept"]
     found = {f"shots and frames{way}": seconds for way, seconds in passes.items()}
-    if "described" in least:
-        found["descriptions by themselves"] = least["describe"]
-        found["shots, frames, descriptions"] = passes[""] + least["describe"]
-        found["shots, frames, descriptions, kept"] = least["described"]
+    if "described" in shared:
+        found["descriptions by themselves"] = shared["describe"]
+        found["shots, frames, descriptions"] = passes[""] + shared["describe"]
+        found["shots, frames, descriptions, kept"] = shared["described"]
     for mode, seconds in spent_on.items():
         for way, both in passes.items() if "clips" in seconds else ():
             found[f"{mode}{way}"] = shared["probe"] + both + seconds["clips"]
@@ -306,6 +308,7 @@ def main() -> None:
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--clips-only", action="store_true")
     parser.add_argument("--frames-only", action="store_true")
+    parser.add_argument("--descriptions", action="store_true")
     parser.add_argument("--worker", choices=MODES, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
