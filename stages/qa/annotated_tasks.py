@@ -7,13 +7,24 @@ the right one stands.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
 
 from clipmill.schemas.clocks import Span
 from clipmill.stages.qa import evidence
-from clipmill.stages.qa.scene import Asked, Given, Rated, Rule, Scene, a_choice, joined
+from clipmill.stages.qa.scene import (
+    MOST_OPTIONS,
+    Asked,
+    Given,
+    Rated,
+    Rule,
+    Scene,
+    a_choice,
+    an_open,
+    joined,
+)
 from clipmill.stages.qa.task_wording import Task
 
 SUMMARY_SHARE = 0.15
@@ -62,6 +73,41 @@ def _relation(scene: Scene, rng: random.Random) -> Iterator[Asked]:
         yield a_choice("relation", said, wrong, pair, rng, values)
 
 
+def _repetition(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    """TGIF-QA (Jang et al. 2017): how often, answered by a number."""
+    for event in scene.once:
+        if event.count > 1:
+            yield an_open("repetition", str(event.count), [event], {"text": event.text})
+
+
+def _repeated(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    """What is repeated so often; no other event of the clip may be, for it would be right too."""
+    for event in scene.once:
+        others = [other for other in scene.named if other.text != event.text]
+        if event.count < 2 or any(other.count == event.count for other in others):
+            continue
+        wrong = list(dict.fromkeys([*(other.text for other in others), *scene.distractors]))
+        if wrong:
+            chosen = rng.sample(wrong, min(len(wrong), MOST_OPTIONS - 1))
+            values = {"count": str(event.count)}
+            yield a_choice("repeated", event.text, chosen, [event], rng, values)
+
+
+def _transition(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    """What comes right before or after an event that is told once, by the next one in time."""
+    events = scene.named
+    for first, second in itertools.pairwise(events):
+        if second.span.overlap_s(first.span) or second.text == first.text:
+            continue
+        for side, told, right in (("after", first, second), ("before", second, first)):
+            elsewhere = [e.text for e in events if e.text not in (told.text, right.text)]
+            wrong = list(dict.fromkeys([*elsewhere, *scene.distractors]))
+            if wrong and sum(event.text == told.text for event in events) == 1:
+                chosen = rng.sample(wrong, min(len(wrong), MOST_OPTIONS - 1))
+                values = {"side": side, "text": told.text}
+                yield a_choice("transition", right.text, chosen, [first, second], rng, values)
+
+
 def _question(scene: Scene, rng: random.Random) -> Iterator[Asked]:
     for given in scene.given:
         yield _again("question", given, rng)
@@ -95,6 +141,9 @@ RULES: dict[Task, Rule] = {
     "highlight": _highlight,
     "summary": _summary,
     "relation": _relation,
+    "repetition": _repetition,
+    "repeated": _repeated,
+    "transition": _transition,
     "question": _question,
     "grounded_question": _grounded_question,
 }

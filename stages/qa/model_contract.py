@@ -52,24 +52,31 @@ def qa_schema(seconds: float, questions: int, types: tuple[str, ...]) -> dict[st
 def complaint(value: Any, span: Span) -> str | None:
     """What is wrong with questions that keep the schema; None if nothing."""
     for number, item in enumerate(value["questions"]):
-        answer = item["answer"].strip()
-        options = [option.strip() for option in item["options"]]
-        if not answer or not item["question"].strip():
-            return f"question {number} is blank"
-        if len(set(options)) != len(options):
-            return f"question {number} has the same option twice"
-        if options and answer not in options:
-            return f"the answer of question {number} is none of its options"
-        if item["type"] == "choice" and len(options) < 2:
-            return f"question {number} is a choice without options"
-        if item["type"] == "yes_no" and answer not in ("yes", "no"):
-            return f"question {number} must be answered yes or no"
-        if item["type"] == "counting" and not (answer.isascii() and answer.isdigit()):
-            return f"question {number} must be answered with a number"
+        if wrong := item_complaint(number, item):
+            return wrong
         for evidence in item["evidence"]:
             start, end = evidence["start"], evidence["end"]
             if not 0 <= start < end <= span.duration_s + ROUNDED or not _lasts(span, evidence):
                 return f"the evidence of question {number} does not lie inside the clip"
+    return None
+
+
+def item_complaint(number: int, item: dict[str, Any]) -> str | None:
+    """What is wrong with one question by itself: its answer must be what its type wants."""
+    answer = item["answer"].strip()
+    options = [option.strip() for option in item["options"]]
+    if not answer or not item["question"].strip():
+        return f"question {number} is blank"
+    if len(set(options)) != len(options):
+        return f"question {number} has the same option twice"
+    if options and answer not in options:
+        return f"the answer of question {number} is none of its options"
+    if item["type"] == "choice" and len(options) < 2:
+        return f"question {number} is a choice without options"
+    if item["type"] == "yes_no" and answer not in ("yes", "no"):
+        return f"question {number} must be answered yes or no"
+    if item["type"] == "counting" and not (answer.isascii() and answer.isdigit()):
+        return f"question {number} must be answered with a number"
     return None
 
 

@@ -157,6 +157,7 @@ def _event(segment: Segment, role: str) -> Event:
     text, text_id = _text(segment, role)
     labels = segment.labels
     rank, speed = labels.get("rank", ""), labels.get("speed", "")
+    count = labels.get("count", "")
     return Event(
         segment.span,
         text,
@@ -169,6 +170,7 @@ def _event(segment: Segment, role: str) -> Event:
         labels.get("number", ""),
         labels.get("relation", ""),
         labels.get("relates_to", ""),
+        int(count) if count.isdecimal() else 0,
     )
 
 

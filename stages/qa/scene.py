@@ -34,6 +34,7 @@ class Event:
     number: str = ""  # its name among the events of its video
     relation: str = ""  # to the event that `relates_to` names
     relates_to: str = ""
+    count: int = 0  # how often it is repeated in its span, as people counted; 0 is unknown
 
 
 @dataclass(frozen=True, slots=True)

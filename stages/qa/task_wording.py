@@ -26,6 +26,9 @@ Task = Literal[
     "highlight",
     "summary",
     "relation",
+    "repetition",
+    "repeated",
+    "transition",
     "question",
     "grounded_question",
     "fragments",
@@ -120,6 +123,18 @@ QUESTIONS: dict[Task, tuple[str, ...]] = {
     "relation": (
         "How does the second relate to the first? First: {one}. Second: {two}.",
         "What links these two events? First: {one}. Second: {two}.",
+    ),
+    "repetition": (
+        "How many times is this done: {text}?",
+        "Count how often the following is repeated: {text}.",
+    ),
+    "repeated": (
+        "What is done {count} times?",
+        "Something is repeated {count} times. What is it?",
+    ),
+    "transition": (
+        "What happens right {side} this: {text}?",
+        "Which of these comes next {side} the following: {text}?",
     ),
     "question": ("{question}",),
     "grounded_question": (

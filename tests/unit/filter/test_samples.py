@@ -17,6 +17,8 @@ from clipmill.schemas.records import Author, Video
 from clipmill.schemas.tables import flatten
 from clipmill.stages.filter.balance_samples import BalanceSamples, allowed
 from clipmill.stages.filter.balance_samples import Settings as BalanceSettings
+from clipmill.stages.filter.dedup_samples import DedupSamples
+from clipmill.stages.filter.dedup_samples import Settings as DedupSettings
 from clipmill.stages.filter.filter_samples import FilterSamples, Settings
 
 
@@ -91,3 +93,21 @@ def test_shares_are_met_and_no_more_is_kept_than_there_is(
         assert abs(most[value] - total * share / sum(had.values())) <= len(had)
     if had:  # one value is used up: nothing larger has the shares
         assert any(most[value] >= counts[value] - 1 for value in had)
+
+
+def test_a_question_asked_again_word_for_word_is_kept_once_whatever_the_order_of_rows() -> None:
+    asked = [("What is it?", "a cup"), ("what is IT", "A cup."), ("What is it?", "a jug")]
+    video = Video("v", "v.mp4")
+    video.add_segments("shots", [Span.of_seconds(k, k + 1) for k in range(30)])
+    for place, segment in enumerate(video.segments):
+        segment.add_sample("qa", *asked[place % 3], Author("ask"))
+    samples = flatten([video])["samples"]
+
+    def kept(own: pa.Table, **settings: Any) -> list[str]:
+        found = DedupSamples(DedupSettings(**settings)).decide(own)
+        return sorted(found.filter(found["keep"])["segment"].to_pylist())
+
+    assert len(kept(samples)) == 2 and len(kept(samples, by=("question",))) == 1
+    assert len(kept(samples, most=4)) == 8 and len(kept(samples, kind="other")) == 30
+    shuffled = samples.take(random.Random(2).sample(range(30), 30))
+    assert kept(shuffled) == kept(samples) != kept(samples, seed=1)

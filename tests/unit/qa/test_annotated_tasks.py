@@ -143,3 +143,37 @@ def test_a_wording_of_ones_own_that_cannot_be_answered_is_refused(
         Settings(wordings=wordings)  # type: ignore[arg-type]
     assert said in str(refused.value)
     assert Settings(wordings={"localisation": ("Zeit: {text}",)}).wordings
+
+
+LICKED = (
+    event("a cat licks a paw", 0, 3, count=4),
+    event("a dog nods", 3, 6, count=2),
+    event("a man waves", 6, 9),
+)
+
+
+def test_what_people_counted_is_asked_both_ways() -> None:
+    found = items("repetition", LICKED)
+    assert [(item.values["text"], item.answer) for item in found] == [
+        ("a cat licks a paw", "4"), ("a dog nods", "2"),
+    ]  # fmt: skip
+    assert {item.answer: item.values["count"] for item in items("repeated", LICKED)} == {
+        "a cat licks a paw": "4", "a dog nods": "2",
+    }  # fmt: skip
+    twice = (LICKED[0], event("a dog nods", 3, 6, count=4))
+    assert items("repeated", twice) == [], "two answers would be right"
+
+
+def test_what_comes_next_is_no_option_twice_and_not_asked_of_what_happens_again() -> None:
+    found = items("transition", LICKED, distractors=("it rains",))
+    said = {(item.values["side"], item.values["text"]): item for item in found}
+    assert len(found) == 4
+    assert said["after", "a cat licks a paw"].answer == "a dog nods"
+    assert said["before", "a man waves"].answer == "a dog nods"
+    assert set(said["after", "a dog nods"].options) == {
+        "a man waves", "a cat licks a paw", "it rains",
+    }  # fmt: skip
+    again = items("transition", (*LICKED, event("a dog nods", 9, 12)))
+    assert {item.values["text"] for item in again} == {"a cat licks a paw", "a man waves"}
+    overlapping = (event("one", 0, 5), event("two", 3, 8), event("three", 3, 9))
+    assert items("transition", overlapping) == []
