@@ -18,7 +18,15 @@ from typing import Any
 
 from clipmill.schemas.errors import InputError
 from clipmill.stages.asr_text.untrusted import clean_line
-from clipmill.stages.convert.annotation_rows import REFUSED, Layout, Names, Row, line_of, row_of
+from clipmill.stages.convert.annotation_rows import (
+    KEY,
+    REFUSED,
+    Layout,
+    Names,
+    Row,
+    line_of,
+    row_of,
+)
 
 FORMS = ("json", "jsonl", "ndjson", "csv", "tsv", "txt")
 MAX_BYTES = 100 << 20
@@ -33,6 +41,7 @@ def read_annotations(data: bytes, form: str, layout: Layout, file: str) -> dict[
     names = layout.names
     found: dict[str, list[Row]] = {}
     seen: set[str] = set()
+    first: dict[str, int] = {}  # video -> the record that tells of it first
     count = 0
     try:
         for number, (video, record) in enumerate(_records(data, form, layout), 1):
@@ -44,7 +53,10 @@ def read_annotations(data: bytes, form: str, layout: Layout, file: str) -> dict[
                 told = names.wanted if REFUSED in values else values
                 seen.update(told if len(seen) < 64 else ())
                 named = video or line_of(values.get(names.video), 1024)
-                found.setdefault(named, []).append(row_of(number, values, names))
+                row = row_of(number, values, names)
+                if layout.once and first.setdefault(named, number) != number:
+                    row.refused = row.refused or "another_annotator"
+                found.setdefault(named, []).append(row)
     except (ValueError, RecursionError, csv.Error) as broken:
         raise _unusable(
             f"it cannot be read as {form.upper()}: {broken}", "mend it, or convert it", file
@@ -92,9 +104,9 @@ def _records(data: bytes, form: str, layout: Layout) -> Iterator[tuple[str, Mapp
             for row in _rows_of(whole, names):
                 yield "", row
         elif isinstance(whole, dict):
-            for video, value in whole.items():
+            for key, value in whole.items():
                 for row in _rows_of(value, names):
-                    yield video if names.keyed else "", row
+                    yield (key, row) if names.keyed else ("", {**row, KEY: key})
         elif isinstance(whole, list):
             for value in whole:
                 yield "", _named(value, names)

@@ -36,6 +36,8 @@ class Names:
     root: str = ""
     rows: str = ""
     keyed: bool = True  # the keys of an object of objects are names of videos
+    open_end: bool = False  # a row without an end lasts to the video's end; else it is a moment
+    boxes: str = ""  # rows of (second, left, top, right, bottom), in shares of the picture
     rating: str = ""  # a number, or those of several raters, whose mean is meant
     question: str = ""
     answer: str = "answer"  # one of the options, its letter, or its place from 0
@@ -56,6 +58,8 @@ Unfold = Callable[[Mapping[str, Any]], Iterator[Mapping[str, Any]]]
 """The rows that one published record stands for; a value REFUSED says why it is none."""
 
 REFUSED = "\0refused"
+KEY = "\0key"
+"""The key that a record stood under, where keys are no names of videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Layout:
     documented: str = ""  # where
     line: re.Pattern[str] | None = None  # of a .txt file; its groups are the values of a row
     unfold: Unfold | None = None
+    once: bool = False  # of several records of a video, the first is meant
 
 
 @dataclass(slots=True)
@@ -85,6 +90,7 @@ class Row:
     options: tuple[str, ...] = ()
     asked_s: float | None = None
     answered_s: float | None = None
+    boxes: tuple[tuple[float, ...], ...] = ()
 
 
 def row_of(number: int, values: Mapping[str, Any], names: Names) -> Row:
@@ -96,6 +102,9 @@ def row_of(number: int, values: Mapping[str, Any], names: Names) -> Row:
         row.refused = row.refused or _ask(row, values, names) or _turn(row, values, names)
     elif not row.text:
         row.refused = row.refused or "no_text"
+    if names.boxes and names.boxes in values:
+        row.boxes = _boxes(values[names.boxes])
+        row.refused = row.refused or (None if row.boxes else "no_box")
     untimed = _time(row, values, names)
     row.refused = row.refused or untimed
     if names.rating and names.rating in values:
@@ -115,8 +124,11 @@ def _time(row: Row, values: Mapping[str, Any], names: Names) -> str | None:
     if not named or (names.question and start in (None, "") and end in (None, "")):
         row.end_s = None  # it is about all of the video
         return None
-    first = seconds(start)
-    last = first if end in (None, "") else seconds(end)
+    first, ends = seconds(start), end not in (None, "")
+    if first is not None and not ends and names.open_end:
+        row.start_s, row.end_s = first, None
+        return None
+    last = seconds(end) if ends else first
     if first is None or last is None:
         return "no_time"
     if last < first:
@@ -131,6 +143,19 @@ def _turn(row: Row, values: Mapping[str, Any], names: Names) -> str | None:
     row.asked_s, row.answered_s = map(seconds, told)
     read = zip(told, (row.asked_s, row.answered_s), strict=True)
     return "no_turn" if any(at is None and when not in (None, "") for when, at in read) else None
+
+
+def _boxes(value: object) -> tuple[tuple[float, ...], ...]:
+    """Boxes in time order; none where one is none, or lies outside the picture."""
+    found = []
+    for one in value if isinstance(value, list) else ():
+        if not isinstance(one, list) or len(one) != 5 or _mean(one) is None:
+            return ()
+        at, left, top, right, bottom = map(float, one)
+        if not (at >= 0 and 0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            return ()
+        found.append((round(at, 3), *(round(side, 4) for side in (left, top, right, bottom))))
+    return tuple(sorted(found))
 
 
 def _ask(row: Row, values: Mapping[str, Any], names: Names) -> str | None:

@@ -10,6 +10,7 @@ no use leave their reason and their numbers behind.
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -144,6 +145,8 @@ class ImportAnnotations(Stage[Settings]):
     def adds(self) -> frozenset[str]:
         settings = self.settings
         more = {f"labels:{name}" for name in (*settings.labels, *_labels(settings.layout))}
+        if settings.layout and LAYOUTS[settings.layout].names.boxes:
+            more.add("labels:boxes")
         if settings.rated:
             more |= {f"segments:{settings.rated}", "scores:rating"}
         if settings.questions:
@@ -292,6 +295,8 @@ class ImportAnnotations(Stage[Settings]):
                 turn=_turn(row, segment.span),
             )
         segment.labels.update(labels)
+        if row.boxes:
+            segment.labels["boxes"] = json.dumps(row.boxes, separators=(",", ":"))
 
     def _refusal(self, row: Row, video: Video) -> str | None:
         """Why a row is of no use for the file at hand."""

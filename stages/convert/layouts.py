@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
-from clipmill.stages.convert.annotation_rows import REFUSED, Layout, Names
+from clipmill.stages.convert.annotation_rows import KEY, REFUSED, Layout, Names
 
 CLIP_S = 2.0  # QVHighlights rates clips of two seconds
 CHUNK_S = 5.0  # DiDeMo's moments are made of chunks of five seconds
 SLOT_S, SLOTS = 2.0, 5  # VidSitu's events fill clips of ten seconds
+TUBE_S = 20.0  # HC-STVG's films
 MOST_CLIPS = 100_000  # of a video; larger numbers are none
 UNINTENDED = "something goes wrong that nobody intended"
 
@@ -103,6 +104,73 @@ def _vidsitu(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         }
 
 
+def _vitt(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Sections, of which only the beginnings are marked: each ends where the next begins."""
+    marks = record.get("annotations")
+    found = [mark for mark in (marks if isinstance(marks, list) else ()) if isinstance(mark, dict)]
+    times = [at for mark in found if (at := _number(mark.get("timestamp"))) is not None]
+    if not found or len(times) < len(found) or min(times) < 0:
+        yield {**record, REFUSED: "no_time"}
+        return
+    for place, mark in enumerate(found):
+        row = {"id": record.get("id"), "tag": mark.get("tag"), "start": times[place] / 1000}
+        if place + 1 < len(found):
+            row["end"] = times[place + 1] / 1000
+        yield row
+
+
+def _hirest(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Below each query its videos: the moment that answers it, and the steps of that moment."""
+    for video, told in record.items():
+        if video == KEY:
+            continue
+        if not isinstance(told, dict) or not (told.get("relevant") and told.get("clip")):
+            yield {"video": video, REFUSED: "no_moment"}
+            continue
+        shared = {"video": video, "duration": told.get("v_duration")}
+        yield {**shared, "text": record.get(KEY), "span": told.get("bounds"), "part": "moment"}
+        steps = told.get("steps")
+        for step in steps if isinstance(steps, list) else ():
+            known = step if isinstance(step, dict) else {}
+            span = known.get("absolute_bounds")
+            yield {**shared, "text": known.get("heading"), "span": span, "part": "step"}
+
+
+def _hcstvg(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A person's tube: a box for each frame from `st_frame` on, of which one a second is taken."""
+    row = {**record, "text": record.get("English") or record.get("caption"), "duration": TUBE_S}
+    size = record.get("img_size")
+    height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
+    told = (
+        record.get("width") or width,
+        record.get("height") or height,
+        record.get("img_num"),
+        record.get("st_frame"),
+    )
+    numbers = [one for one in map(_number, told) if one is not None and one > 0]
+    frames = record.get("bbox")
+    listed = [box for box in (frames if isinstance(frames, list) else ()) if isinstance(box, list)]
+    boxes = [[side for side in map(_number, box) if side is not None] for box in listed]
+    if len(numbers) < len(told) or any(len(box) != 4 for box in boxes):
+        yield {**row, "tube": []}
+        return
+    wide, high, count, first = numbers
+    tube = []
+    for place in range(0, len(boxes), max(1, round(count / TUBE_S))):
+        x, y, w, h = boxes[place]
+        sides = (x / wide, y / high, (x + w) / wide, (y + h) / high)
+        at = (first - 1 + place) * TUBE_S / count
+        tube.append([at, *(min(max(side, 0.0), 1.0) for side in sides)])
+    yield {**row, "tube": tube}
+
+
+def _number(value: object) -> float | None:
+    """A number that can be reckoned with, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+        return None
+    return float(value)
+
+
 def _star(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     choices = record.get("choices")
     listed = choices if isinstance(choices, list) else []
@@ -136,6 +204,16 @@ LAYOUTS: dict[str, Layout] = {
         Names("video", "description", "", "", "span", "duration"),
         "https://github.com/LisaAnne/LocalizingMoments",
         unfold=_didemo,
+    ),
+    "hc_stvg": Layout(
+        Names("", "text", "st_time", "ed_time", duration="duration", boxes="tube"),
+        "https://github.com/tzhhhh123/HC-STVG",
+        unfold=_hcstvg,
+    ),
+    "hirest": Layout(
+        Names("video", "text", "", "", "span", "duration", ("part",), keyed=False),
+        "https://github.com/j-min/HiREST",
+        unfold=_hirest,
     ),
     "mvbench": Layout(
         Names(
@@ -175,6 +253,12 @@ LAYOUTS: dict[str, Layout] = {
             options=("choices",),
         ),
         "https://github.com/PKU-YuanGroup/Video-Bench",
+    ),
+    "vitt": Layout(
+        Names("id", "tag", "start", "end", open_end=True),
+        "https://github.com/google-research-datasets/Video-Timeline-Tags-ViTT",
+        unfold=_vitt,
+        once=True,
     ),
     "vidsitu": Layout(
         Names("video", "text", "", "", "span", "duration", ("number", "relation", "relates_to")),

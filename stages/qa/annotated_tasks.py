@@ -1,4 +1,4 @@
-"""Rules for what people added to a timeline: ratings, relations, questions of their own.
+"""Rules for what people added to a timeline: ratings, relations, boxes, questions of their own.
 
 Nothing is asked here that the annotation does not hold. Ratings stay on the scale they were given
 in, and the options of a question are the published ones at other places: sets have habits of where
@@ -17,6 +17,7 @@ from clipmill.stages.qa import evidence
 from clipmill.stages.qa.scene import (
     MOST_OPTIONS,
     Asked,
+    Event,
     Given,
     Rated,
     Rule,
@@ -108,6 +109,29 @@ def _transition(scene: Scene, rng: random.Random) -> Iterator[Asked]:
                 yield a_choice("transition", right.text, chosen, [first, second], rng, values)
 
 
+def _tube(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    for event, boxes in _boxed(scene):
+        answer = f"{scene.say(event.span)}; {boxes}"
+        yield Asked("tube", {"text": event.text}, answer, (event.span,), (), (event.text_id,))
+
+
+def _where(scene: Scene, rng: random.Random) -> Iterator[Asked]:
+    for event, boxes in _boxed(scene):
+        values = {"text": event.text, "span": scene.say(event.span)}
+        yield Asked("where", values, boxes, (event.span,), (), (event.text_id,))
+
+
+def _boxed(scene: Scene) -> Iterator[tuple[Event, str]]:
+    """Events of one place each, with their boxes; placeholders have no array for boxes."""
+    for event in scene.once if scene.times.form != "placeholder" else ():
+        if event.boxes:
+            told = [
+                f"at {scene.times.moment(at, scene.span)} {scene.times.box(sides)}"
+                for at, *sides in event.boxes
+            ]
+            yield event, joined(told)
+
+
 def _question(scene: Scene, rng: random.Random) -> Iterator[Asked]:
     for given in scene.given:
         yield _again("question", given, rng)
@@ -146,4 +170,6 @@ RULES: dict[Task, Rule] = {
     "transition": _transition,
     "question": _question,
     "grounded_question": _grounded_question,
+    "tube": _tube,
+    "where": _where,
 }

@@ -171,7 +171,16 @@ def _event(segment: Segment, role: str) -> Event:
         labels.get("relation", ""),
         labels.get("relates_to", ""),
         int(count) if count.isdecimal() else 0,
+        _boxes(labels.get("boxes", "")),
     )
+
+
+def _boxes(label: str) -> tuple[tuple[float, ...], ...]:
+    """Boxes of a label that is a list of five numbers each in JSON; none where it is not."""
+    try:
+        return tuple(tuple(map(float, box)) for box in json.loads(label or "[]") if len(box) == 5)
+    except (ValueError, TypeError):
+        return ()
 
 
 def _given(segment: Segment) -> list[Given]:

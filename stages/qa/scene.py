@@ -35,6 +35,7 @@ class Event:
     relation: str = ""  # to the event that `relates_to` names
     relates_to: str = ""
     count: int = 0  # how often it is repeated in its span, as people counted; 0 is unknown
+    boxes: tuple[tuple[float, ...], ...] = ()  # second, left, top, right, bottom of its thing
 
 
 @dataclass(frozen=True, slots=True)

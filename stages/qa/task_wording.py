@@ -31,6 +31,8 @@ Task = Literal[
     "transition",
     "question",
     "grounded_question",
+    "tube",
+    "where",
     "fragments",
     "consistency",
     "odd_one",
@@ -140,6 +142,14 @@ QUESTIONS: dict[Task, tuple[str, ...]] = {
     "grounded_question": (
         "{question} Say also when it can be seen.",
         "{question} Give the time that shows it.",
+    ),
+    "tube": (
+        "When does this happen, and where in the picture: {text}?",
+        "Give the time of the following and the boxes of the one it is about: {text}.",
+    ),
+    "where": (
+        "Where in the picture is the one that this is about, {span}: {text}?",
+        "Follow the one it is about {span}, and give the boxes: {text}.",
     ),
     "fragments": (
         "This video is put together from fragments. How many are there?",

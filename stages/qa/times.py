@@ -7,6 +7,7 @@ stand beside the text. So the form is a setting, and the timeline itself is neve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,15 +38,24 @@ class Times:
         if self.form == "percent":
             return f"{share:.1%}"
         if self.form == "bins":
-            last = self.bins - 1
-            return f"<{min(last, int(share * self.bins)):0{len(str(last))}d}>"
+            return self._token(share)
         return f"{seconds:06.1f}" if self.form == "digits" else PLACEHOLDER
+
+    def box(self, sides: Sequence[float]) -> str:
+        """Left, top, right and bottom, in bins or in shares of the picture."""
+        if self.form != "bins":
+            return " ".join(f"{side:.2f}" for side in sides)
+        return "".join(self._token(side) for side in sides)
 
     def span(self, span: Span, whole: Span) -> str:
         """`from A to B`, or `at A` where both are told alike; placeholders have two numbers."""
         first, last = (self.moment(at, whole) for at in (span.start_s, span.end_s))
         alike = first == last and self.form != "placeholder"
         return f"at {first}" if alike else f"from {first} to {last}"
+
+    def _token(self, share: float) -> str:
+        last = self.bins - 1
+        return f"<{min(last, int(share * self.bins)):0{len(str(last))}d}>"
 
 
 SECONDS = Times()

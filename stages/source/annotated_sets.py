@@ -110,7 +110,7 @@ def _length(name: str, rows: list[Row], lengths: Mapping[str, float]) -> tuple[f
     for key in (name, PurePosixPath(name).stem):
         if key in lengths:
             return lengths[key], "table"
-    ends = [row.end_s or 0.0 for row in rows if row.refused in (None, "no_text")]
+    ends = [row.end_s or row.start_s for row in rows if row.refused in (None, "no_text")]
     return max(ends, default=0.0), "last_end"
 
 

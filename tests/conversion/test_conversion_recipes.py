@@ -7,6 +7,7 @@ acceptance goes red when it does nothing, which is tested for each.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -370,6 +371,38 @@ def test_tsadp_asks_how_events_relate(tmp_path: Path) -> None:
         assert [int(first[-1]), int(second[-1])] == places and 2 in places
         [other] = set(places) - {2}
         assert sample["answer"].endswith(meant[other]) and len(sample["options"]) == 4
+
+
+def test_st_align_tells_tubes_in_the_tokens_of_times(tmp_path: Path) -> None:
+    films = {
+        f"{n}_film.mp4": {
+            "bbox": [[4 * k + n, 30, 80, 120 + n] for k in range(100)],
+            "st_frame": 26 * n + 1, "st_time": n + 0.04 * n, "ed_time": n + 0.04 * n + 4.0,
+            "img_num": 500, "width": 640, "height": 360, "caption": f"person number {n} walks off",
+        }
+        for n in range(14)
+    }  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(films))
+    (tmp_path / "sets.csv").write_text("annotations,layout,set\ntrain.json,hc_stvg,hc\n")
+    out = Out("conversion/st_align", tmp_path / "sets.csv", tmp_path / "out")
+    assert out.made()["tube"] == out.made()["where"] == 14
+    asked = [*out.samples("tube"), *out.samples("where")]
+    assert len(asked) >= 10
+    half = 0.005 + 1e-6
+    for name, sample in asked:
+        film = films[name.removeprefix("hc/")]
+        boxes = re.findall(r"at <(\d+)> <(\d+)><(\d+)><(\d+)><(\d+)>", sample["answer"])
+        assert len(boxes) == 4
+        for place, told in zip(range(0, 100, 25), boxes, strict=True):
+            at, left, top, right, bottom = ((int(token) + 0.5) / 100 for token in told)
+            x, y, w, h = film["bbox"][place]
+            assert abs(20 * at - (film["st_frame"] - 1 + place) / 25) <= 20 * half
+            wanted = (x / 640, y / 360, (x + w) / 640, (y + h) / 360)
+            pairs = zip((left, top, right, bottom), wanted, strict=True)
+            assert all(abs(one - two) <= half for one, two in pairs)
+        text = sample["answer"] if sample["labels"]["task"] == "tube" else sample["question"]
+        start, end = Reader(sample, 20.0).spans(text, "tgt")[0]
+        assert abs(start - film["st_time"]) <= 20 * half and abs(end - film["ed_time"]) <= 20 * half
 
 
 def test_two_importers_of_the_same_events_give_the_same_record(tmp_path: Path) -> None:

@@ -169,6 +169,44 @@ def test_vidsitu_has_five_events_that_relate_to_the_third(tmp_path: Path) -> Non
     assert third == {"number": "3"}
 
 
+def test_vitt_takes_the_first_annotator_and_sections_last_until_the_next(tmp_path: Path) -> None:
+    marks = [{"timestamp": 260, "tag": "Opening"}, {"timestamp": 16000, "tag": "Showing"}]
+    again = [{"timestamp": 900, "tag": "Start"}]
+    records = [{"id": "one", "annotations": marks}, {"id": "one", "annotations": again}]
+    video = imported(tmp_path, "ViTT-annotations.jsonl", records, "vitt")
+    assert told(video) == [("Opening", 0.26, 16.0), ("Showing", 16.0, 30.0)]
+    assert refused(video) == ["another_annotator: 1 rows (2)"]
+
+
+def test_hirest_has_a_moment_for_each_query_and_the_steps_in_it(tmp_path: Path) -> None:
+    step = {"index": 0, "heading": "boil water", "absolute_bounds": [6, 10]}
+    good = {"relevant": True, "clip": True, "v_duration": 30, "bounds": [5, 20], "steps": [step]}
+    whole = {"make tea": {"one.mp4": good}, "make soup": {"one.mp4": {**good, "clip": False}}}
+    video = imported(tmp_path, "all_data_train.json", whole, "hirest")
+    assert told(video) == [("make tea", 5.0, 20.0), ("boil water", 6.0, 10.0)]
+    assert [s.labels["part"] for s in video.layer("events")] == ["moment", "step"]
+    assert refused(video) == ["no_moment: 1 rows (2)"]
+
+
+def test_hc_stvg_has_a_box_a_second_in_shares_of_the_picture(tmp_path: Path) -> None:
+    frames = [[64 * k % 300, 36, 64, 72] for k in range(75)]
+    record = {"bbox": frames, "st_time": 9.0, "ed_time": 11.5, "img_num": 600, "width": 640,
+              "height": 360, "st_frame": 271, "caption": "The woman turns."}  # fmt: skip
+    broken = {**record, "bbox": [[1, 2, 3]], "caption": "He sits."}
+    films = {"one": record}
+    video = imported(tmp_path, "train.json", films, "hc_stvg", duration="", max_drift_s=20)
+    assert told(video) == [("The woman turns.", 9.0, 11.5)]
+    boxes = json.loads(video.layer("events")[0].labels["boxes"])
+    assert [box[0] for box in boxes] == [9.0, 10.0, 11.0]
+    assert boxes[0][1:] == [0.0, 0.1, 0.1, 0.3]
+    video = imported(tmp_path, "train.json", {"one": broken}, "hc_stvg", max_drift_s=20)
+    assert told(video) == [] and refused(video) == ["no_box: 1 rows (1)"]
+    second = {k: v for k, v in record.items() if k not in ("width", "height", "caption")}
+    second |= {"img_size": [360, 640], "English": "The woman turns."}
+    again = imported(tmp_path, "val_v2.json", {"one": second}, "hc_stvg", max_drift_s=20)
+    assert json.loads(again.layer("events")[0].labels["boxes"]) == boxes
+
+
 QUESTIONS: dict[str, tuple[str, Any]] = {
     "mvbench": (
         "action_sequence.json",
@@ -271,7 +309,9 @@ VALUES = st.recursive(
         st.sampled_from(["vid", "query", "relevant_windows", "relevant_clip_ids", "times",
                          "saliency_scores", "num_segments", "t", "len", "Ev1", "Ev3", "Args",
                          "Verb", "choices", "choice", "question", "answer", "candidates", "a0",
-                         "database", "annotation", "annotations", "segment", "label", "one"]),
+                         "database", "annotation", "annotations", "segment", "label", "one",
+                         "timestamp", "tag", "relevant", "clip", "steps", "bbox", "img_num",
+                         "st_frame", "width", "height", "st_time", "caption"]),
         inner, max_size=5),
     max_leaves=14,
 )  # fmt: skip

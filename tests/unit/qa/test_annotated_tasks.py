@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -91,6 +92,19 @@ def test_a_relation_is_asked_of_two_events_in_their_order() -> None:
     assert first.answer == "the first causes the second" and len(first.options) == 4
     assert second.values == {"one": "she laughs", "two": "they leave"}
     assert second.answer == "they have nothing to do with each other"
+
+
+def test_a_tube_is_told_by_its_time_and_its_boxes() -> None:
+    boxes = ((10.0, 0.1, 0.25, 0.5, 1.0), (11.0, 0.2, 0.25, 0.6, 1.0))
+    events = (replace(event("she turns", 10, 12), boxes=boxes), event("rain", 20, 30))
+    [item] = items("tube", events)
+    said = "at 10.0 s 0.10 0.25 0.50 1.00; at 11.0 s 0.20 0.25 0.60 1.00"
+    assert item.answer == f"from 10.0 s to 12.0 s; {said}"
+    [item] = items("where", events)
+    assert item.answer == said and item.values["span"] == "from 10.0 s to 12.0 s"
+    [item] = items("tube", events, times=Times("bins"))
+    assert item.answer.startswith("from <10> to <12>; at <10> <10><25><50><99>; at <11> ")
+    assert items("tube", events, times=Times("placeholder")) == []
 
 
 def test_a_question_of_a_set_keeps_its_options_and_only_moves_them() -> None:
