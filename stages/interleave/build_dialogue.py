@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.fingerprints import fingerprint
@@ -37,8 +37,8 @@ class Settings(StageSettings):
     """Layer whose segments become dialogues."""
     kinds: tuple[str, ...] = ("qa",)
     """Kinds of the samples that are asked. Those of one `thread` (a label) are one question with
-    several answers; those with a turn are asked and answered when that says, if it waits for the
-    evidence."""
+    several answers; those with a turn are asked and answered when that says, but never answered
+    before their evidence is over."""
     asked_on: tuple[str, ...] = ("whole",)
     """Layers whose segments hold these samples; evidence must lie within the dialogue's segment."""
     narrate: str = ""
@@ -82,6 +82,12 @@ class Settings(StageSettings):
     number (of the question) and step (of its answers)."""
     seed: int = 0
     """Another seed draws other moments and wordings."""
+
+    @model_validator(mode="after")
+    def _early_ones_ask(self) -> Self:
+        if not all("{question}" in wording for wording in self.early):
+            raise ValueError("every wording in `early` must hold {question}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,7 @@ class BuildDialogue(Stage[Settings]):
             left_out += table.standing(request, asked)
         chosen = rng.sample(asks, min(len(asks), settings.most))
         chosen.sort(key=lambda ask: (ask.asked is None, ask.answers[0].end))
-        rules = Rules(settings.modes, Fraction(settings.gap_s), Fraction(settings.reach_s))
+        rules = Rules(Fraction(settings.gap_s), Fraction(settings.reach_s))
         turn = rng.randrange(len(settings.modes))
         for ask in chosen:
             if ask.asked is not None:
@@ -215,7 +221,8 @@ class BuildDialogue(Stage[Settings]):
             own.sort(key=lambda pair: (pair[1].ready, pair[1].source))
             first = own[0][0]
             asked = first.turn.clock.exact(first.turn.start) if first.turn else None
-            if one_line(first.question):
+            heard = asked is None or _during(segment.span, asked)
+            if heard and one_line(first.question):
                 answers = tuple(answer for _, answer in own)
                 asks.append(Ask(one_line(first.question), answers, asked))
         return asks
@@ -325,6 +332,10 @@ def _answers(turns: Sequence[Turn]) -> Iterator[Answer]:
 def _tick(line: Line, moment: int) -> int:
     """A moment in milliseconds, never before it."""
     return ceil(line.moment(moment) * 1000)
+
+
+def _during(whole: Span, at: Fraction) -> bool:
+    return whole.clock.exact(whole.start) <= at <= whole.clock.exact(whole.end)
 
 
 def _within(span: Span, whole: Span) -> Span | None:

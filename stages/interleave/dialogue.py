@@ -107,9 +107,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How questions may be placed: which modes, and how far from their evidence (seconds)."""
+    """How far from its evidence a question may be placed, in seconds: at least, and farther."""
 
-    modes: tuple[Mode, ...]
     gap: Fraction
     reach: Fraction
 

@@ -9,6 +9,7 @@ list of times gives wrong extents to the rest.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -56,6 +57,7 @@ class Settings(StageSettings):
 class ParseMetadata(Stage[Settings]):
     """Write the uploader's title, description, hashtags and chapters onto the timeline."""
 
+    version = 2
     unit = "video"
     needs: ClassVar = {"probe"}
     provides: ClassVar = {"texts:title", "texts:description", "texts:hashtags"}
@@ -124,13 +126,18 @@ def chapters(description: str, duration_s: float) -> list[tuple[Span, str]]:
 
     The rule of VidChapters-7M: more than one time, strictly increasing, titles that say something;
     and, because descriptions are copied to cuts of other lengths, every time within the video. A
-    line counts where a time opens or closes it. The last chapter ends with the video.
+    line counts where a time opens or closes it, as in most lines of the list or next to one of
+    them: "live on Friday at 18:00" further below is no chapter. The last ends with the video.
     """
-    listed: list[tuple[int, str]] = []
-    for line in description.splitlines():
-        entry = _entry(line[:400].strip())
-        if entry is not None:
-            listed.append(entry)
+    entries = [_entry(line[:400].strip()) for line in description.splitlines()]
+    opens = [entry is not None and entry.opens for entry in entries]
+    closes = [entry is not None and not entry.opens for entry in entries]
+    usual = opens if sum(opens) >= sum(closes) else closes
+    listed = [
+        (entry.start, entry.title)
+        for place, entry in enumerate(entries)
+        if entry is not None and any(usual[max(0, place - 1) : place + 2])
+    ]
     starts = [start for start, _ in listed]
     end = MILLISECONDS.tick(duration_s, "floor")
     rising = all(a < b for a, b in pairwise([*starts, end]))
@@ -143,9 +150,17 @@ def chapters(description: str, duration_s: float) -> list[tuple[Span, str]]:
     return list(zip(spans, titles, strict=True))
 
 
-def _entry(line: str) -> tuple[int, str] | None:
-    """(start in milliseconds, title) of a line with a time at its beginning or end."""
-    if match := _LEADING.match(line):
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    start: int  # milliseconds
+    title: str
+    opens: bool  # the time stands before the title
+
+
+def _entry(line: str) -> _Entry | None:
+    """What a line with a time at its beginning or end lists."""
+    opening = _LEADING.match(line)
+    if match := opening:
         *time, title = match.groups()
     elif match := _TRAILING.match(line):
         title, *time = match.groups()
@@ -154,7 +169,8 @@ def _entry(line: str) -> tuple[int, str] | None:
     hours, minutes, seconds = (int(part or 0) for part in time)
     if time[0] and minutes > 59:
         return None
-    return ((hours * 60 + minutes) * 60 + seconds) * 1000, clean_line(title, MAX_TITLE)
+    start = ((hours * 60 + minutes) * 60 + seconds) * 1000
+    return _Entry(start, clean_line(title, MAX_TITLE), opening is not None)
 
 
 def _trivial(title: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from stream_rules import dialogue_of, faults, replies
 
 from clipmill.schemas.clocks import MILLISECONDS, Clock, Span
@@ -168,6 +169,27 @@ def test_what_people_asked_is_asked_when_they_did_and_in_their_words() -> None:
         "asked at 40.25": "backward",
     }
     assert found["asked at 40.25"].turn == Span.of_seconds(40.5, 40.5)  # the frame it is heard at
+
+
+def test_what_people_asked_outside_of_a_dialogue_is_no_part_of_it() -> None:
+    part = part_of(60)
+    for at in (59.0, 61.0, 700.0):
+        ask(part, f"asked at {at}", EVENTS[0], turn=Span.of_seconds(at, at))
+    assert [s.question for s in replies(built(part))] == ["asked at 59.0"]
+
+
+def test_an_answer_of_people_that_comes_too_early_waits_for_its_evidence() -> None:
+    part = part_of(60)
+    ask(part, "too soon", EVENTS[0], turn=Span.of_seconds(18, 19))
+    ask(part, "in time", EVENTS[1], turn=Span.of_seconds(29, 40))
+    found = {s.question: s.turn for s in replies(built(part))}
+    assert found["too soon"] == Span.of_seconds(18, 23.5)  # the end of what proves it
+    assert found["in time"] == Span.of_seconds(29, 40)
+
+
+def test_a_wording_that_would_lose_the_question_is_refused() -> None:
+    with pytest.raises(ValidationError, match="question"):
+        Settings(early=("Tell me later.",))
 
 
 def test_events_are_told_as_they_end_to_one_request() -> None:
