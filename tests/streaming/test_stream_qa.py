@@ -18,9 +18,9 @@ from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.qa.stream_qa import Settings, StreamQa
 
 
-def told(videos: int, scenes: int = 12) -> World:
+def told(videos: int, scenes: int = 12, frames: int = 1) -> World:
     """Painted videos with a caption for every scene."""
-    world = painted(videos, scenes=scenes)
+    world = painted(videos, frames=frames, scenes=scenes)
     for part in world.parts:
         part.video.add_segments("whole", [part.video.probe.span])  # type: ignore[union-attr]
         for segment in part.video.layer("shots"):
