@@ -25,7 +25,7 @@ def audit(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for shortcuts: guess every answer from the texts of other questions, or one frame.
+    """Look for shortcuts in what is kept: guess every answer from other questions, or one frame.
 
     Exits with 1 where a guesser is right more often than chance allows. The questions it answers
     are listed in audit/shortcuts.parquet.

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clipmill.pipeline.output.questions import fates
 from clipmill.pipeline.output.tables import read_table, to_parquet
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import InputError
@@ -87,7 +88,7 @@ Guesser = Callable[[Sequence[Item]], list[str | None]]
 
 
 def audit(store: Store, embedding: str | None = None) -> Audit:
-    """Judge the questions of an output and keep the tags as `audit/shortcuts.parquet`.
+    """Judge the questions that decisions kept, and keep the tags as `audit/shortcuts.parquet`.
 
     `embedding` names vectors made of one frame; with them a guesser takes the answer of the most
     similar frame. Raises InputError where there are no questions, or no such vectors.
@@ -315,10 +316,12 @@ def _items(store: Store, embedding: str | None) -> list[Item]:
                 f"{store.uri} holds no vectors {embedding!r}",
                 cure="let the recipe sample one frame a clip and embed it under that name",
             )
-    items = [_item(row, frames) for row in read_table(store, "samples").to_pylist()]
+    dropped = fates(store)
+    rows = read_table(store, "samples").to_pylist()
+    items = [_item(row, frames) for row in rows if dropped(row) is None]
     if not items:
         raise InputError(
-            f"{store.uri} holds no questions",
+            f"{store.uri} holds no questions that are kept",
             cure="audit the output of a recipe with record_to_tasks, template_qa or generate_qa",
         )
     return items

@@ -7,7 +7,7 @@ A row has what `import_annotations` reads (`video_id`, `question`, `answer`, `op
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from clipmill.pipeline.output.decide import read_verdicts
@@ -25,20 +25,9 @@ def questions(store: Store, state: State = "all", kind: str = "") -> Iterator[di
 
     Samples of clips that were dropped are dropped for the clip's reason.
     """
-    verdicts = read_verdicts(store)
-    lost: dict[tuple[str, str, str], dict[str, Any]] = {}
-    clips: dict[tuple[str, str], dict[str, Any]] = {}
-    if verdicts is not None:
-        for row in verdicts.samples.to_pylist():
-            if not row["keep"]:
-                lost[row["video"], row["segment"], row["sample"]] = row
-        for row in verdicts.table.to_pylist():
-            clips[row["video"], row["segment"]] = row
+    dropped = fates(store)
     for row in read_table(store, "samples").to_pylist():
-        owner = row["video"], row["segment"]
-        why = lost.get((*owner, row["id"]))
-        if why is None and owner in clips and not clips[owner]["keep"]:
-            why = clips[owner]
+        why = dropped(row)
         if kind and row["kind"] != kind:
             continue
         if state != "all" and (why is None) != (state == "kept"):
@@ -46,6 +35,25 @@ def questions(store: Store, state: State = "all", kind: str = "") -> Iterator[di
         yield _row(row) | (
             {"decision": why["decision"], "reason": why["reason"]} if why is not None else {}
         )
+
+
+def fates(store: Store) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+    """What dropped a row of the samples table: the verdict on it or its clip, None where kept."""
+    verdicts = read_verdicts(store)
+    if verdicts is None:
+        return lambda row: None
+    clips = {(r["video"], r["segment"]): r for r in verdicts.table.to_pylist() if not r["keep"]}
+    lost = {
+        (r["video"], r["segment"], r["sample"]): r
+        for r in verdicts.samples.to_pylist()
+        if not r["keep"]
+    }
+
+    def fate(row: dict[str, Any]) -> dict[str, Any] | None:
+        owner = row["video"], row["segment"]
+        return lost.get((*owner, row["id"])) or clips.get(owner)
+
+    return fate
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

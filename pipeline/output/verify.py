@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -96,10 +97,14 @@ def verify(store: Store) -> Report:
     for item in store.list("shards/"):
         if item.key not in expected:
             report.add(item.key, "belongs to no pack", "delete it")
+    lost: dict[str, set[str]] = {}
+    if verdicts is not None and verdicts.fingerprint == manifest.verdicts:
+        refused = verdicts.refused_samples()
+        lost = {clip_key(video, segment): ids for (video, segment), ids in refused.items()}
     packed: Counter[str] = Counter()
     for shard in manifest.shards:
         try:
-            packed.update(_shard(store, shard, manifest.layer, report))
+            packed.update(_shard(store, shard, manifest.layer, lost, report))
         except ClipmillError as error:
             report.add(f"shards/{shard.name}.tar", error.message, error.cure)
     for key, count in packed.items():
@@ -164,8 +169,10 @@ def _complete(
         report.add(key, "is packed, and counted as failed")
 
 
-def _shard(store: Store, shard: ShardEntry, layer: str, report: Report) -> list[str]:
-    """Check one shard; returns the keys found in its tar."""
+def _shard(
+    store: Store, shard: ShardEntry, layer: str, lost: Mapping[str, set[str]], report: Report
+) -> list[str]:
+    """Check one shard; returns the keys found in its tar. `lost` are dropped samples, by key."""
     tar, index = f"shards/{shard.name}.tar", f"shards/{shard.name}.parquet"
     size = store.size(tar)
     if size is None or not store.exists(index):
@@ -188,7 +195,8 @@ def _shard(store: Store, shard: ShardEntry, layer: str, report: Report) -> list[
             for key in sorted(clips.keys() ^ rows.keys()):
                 report.add(key, f"is in the {'tar' if key in clips else 'index'} only")
             for key in sorted(clips.keys() & rows.keys()):
-                what = _clip(file, key, clips[key], rows[key], layer, folder / "clip.mp4", report)
+                gone, scratch = lost.get(key, set()), folder / "clip.mp4"
+                what = _clip(file, key, clips[key], rows[key], layer, gone, scratch, report)
                 if what:
                     report.add(key, what)
     return list(clips)
@@ -231,6 +239,7 @@ def _clip(
     parts: dict[str, Member],
     row: dict[str, Any],
     layer: str,
+    lost: set[str],
     scratch: Path,
     report: Report,
 ) -> str:
@@ -251,10 +260,13 @@ def _clip(
         told = (facts["key"], facts["layout"], facts["layer"])
         made = clip_key(facts["video"]["id"], facts["segment"])
         frames = facts["media"]["frames"]
+        samples = {sample["id"] for sample in facts["samples"]}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "its .json is not what the layout says"
     if told != (key, LAYOUT, layer) or made != key or frames != row["frames"]:
         return "its .json belongs to another clip"
+    if samples & lost:
+        return "holds samples that were dropped"
     if bare:
         report.clips += 1
         return ""

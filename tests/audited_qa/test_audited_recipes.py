@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,7 @@ def test_tvbench_keeps_orders_and_drops_what_one_frame_shows(
                    *FRAMES)  # fmt: skip
     kept = [s for clip in clips for s in clip["samples"] if s["kind"] == "qa"]
     assert {s["labels"]["leak"] for s in kept} == {"none"}
+    assert len(set(Counter(tasks(clips)).values())) == 1, "some task is asked more often"
     assert "ordering" in tasks(clips) and "retrieval" not in tasks(clips)
     reasons = {row["reason"] for row in rejects(tmp_path / "out")}
     assert {"leak is single_frame", "full < 0.5"} <= reasons

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import tarfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from clipmill.pipeline.output.audit_shortcuts import audit
 from clipmill.pipeline.output.decide import Verdicts, decide, read_verdicts
 from clipmill.pipeline.output.pack import pack, read_manifest
 from clipmill.pipeline.output.pack_settings import PackSettings
 from clipmill.pipeline.output.stats import stats
 from clipmill.pipeline.output.tables import compact
+from clipmill.pipeline.output.verify import verify
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.errors import AccountingError, Conflict
@@ -93,6 +96,19 @@ def test_a_refused_question_leaves_its_clip_in_the_shards_and_nothing_else(store
     assert found.samples["qa"].figures["blind"].high == 0.1
     assert found.samples["qa"].figures["evidence_s"].mean == 2.0
     assert found.dropped_samples == {"filter_samples: blind > 0.15": 6}
+
+
+def test_what_is_dropped_is_not_audited_and_not_in_the_shards_unnoticed(store: Store) -> None:
+    def asked_of_clips() -> int:
+        findings = audit(store).findings
+        return next(f.asked for f in findings if (f.task, f.guesser) == ("choice", "position"))
+
+    assert asked_of_clips() == 20
+    verdicts = decide(store, [sound(0.15)], "shots")
+    assert asked_of_clips() == 14
+    packed(store, replace(verdicts, samples=verdicts.samples.slice(0, 0)))  # it knows of none
+    said = {problem.what for problem in verify(store).problems}
+    assert "holds samples that were dropped" in said
 
 
 def test_a_clip_without_a_sample_left_goes_where_asked(store: Store) -> None:
