@@ -104,7 +104,7 @@ def glance(source: Path, probe: Probe, items: list[Wanted], limits: Limits) -> N
     if probe.damaged or not probe.picture.seekable:
         raise Unclear("a damaged file or one without an index")
     begin = min(item.first for item in items)
-    with open_input(source, probed=True) as container:
+    with open_input(source, probed=probe.picture.codec) as container:
         found = index(container, probe, begin, max(item.end for item in items))
         for item in items:
             item.ticks, item.thumbs = shown(found, item.first, item.end), {}

@@ -63,7 +63,7 @@ def cut_group(
     if encoding.mode != "encode":
         # The shape of pixels is found out by decoding, and goes on into the clips.
         square = probe.picture.sar_num == probe.picture.sar_den
-        with open_input(source, probed=square) as container:
+        with open_input(source, probed=probe.picture.codec if square else "") as container:
             kind = SmartCutter if encoding.mode == "smart" else CopyCutter
             made, reasons = kind(container, source, probe, encoding, limits).cut(items, folder)
     rest = [item for item in items if item.key not in made]

@@ -43,20 +43,21 @@ def kinds(container: Any) -> set[str]:
 
 @contextmanager
 def open_input(
-    path: Path, sound_only: bool = False, probed: bool = False, own: bool = False
+    path: Path, sound_only: bool = False, probed: str = "", own: bool = False
 ) -> Iterator[Any]:
     """An open `av` container; only allow-listed protocols and demuxers. Raises `Unreadable`.
 
     Opening decodes some frames to find out about the picture; `sound_only` leaves that out, which
-    is up to nine tenths of the cost. Such a container must not be asked for pictures. `probed`
-    leaves it out as well where nothing is lost by it: where the picture's facts are known and
+    is up to nine tenths of the cost. Such a container must not be asked for pictures. `probed`, the
+    picture's codec where its facts are known, leaves it out as well if nothing is lost by it: if
     H.264 says in its header how its frames are reordered, which a decoder would else have to guess.
     `own` also reads nothing behind the header, which says all of an MP4 that Clipmill wrote.
     """
-    container = _open(path, blind=sound_only or probed or own, brief=own)
-    if probed and not sound_only and not _declares_order(container):
+    known = probed == "h264" and not sound_only
+    container = _open(path, sound_only or known or own, own)
+    if known and not _declares_order(container):
         container.close()
-        container = _open(path, blind=False)
+        container = _open(path, False)
     long = sum(stream.frames for stream in container.streams) > LONG
     if long:
         _trim()

@@ -21,7 +21,7 @@ DIP_S = 1.2  # the longest fade through a plain colour; a longer stretch of it i
 PLAIN, CLEAN = 0.2, 0.9  # contrast of a plain and of a clean picture, of that of those beside it
 ALIKE = 0.6  # correlation of two pictures of one scene
 STEP_S = 0.08  # spacing of the frames looked at
-WINDOWS = (4, 8, 16)  # in such steps: a third of a second to one and a third
+WINDOWS = (16, 8, 4)  # in such steps: one and a third of a second to a third
 
 
 def find_gradual(
@@ -37,8 +37,8 @@ def find_gradual(
 
     `pictures` are luma [n, 36, 64], `colours` the colour differences [n, 2, 9, 16]. The ends must
     differ by `least` on average and by `most` in the median block; `mixture` is the largest share
-    of the change that mixing may leave unexplained. Windows of three lengths are tried, hits that
-    overlap become one.
+    of the change that mixing may leave unexplained. Windows of three lengths are tried, the longest
+    first, since what a hit covers need not be asked again; hits that overlap become one.
     """
     found: list[tuple[int, int]] = []
     for first, last in itertools.pairwise([0, *cuts, len(pictures)]):
@@ -47,6 +47,9 @@ def find_gradual(
         moves = _moves(looks)
         for length in WINDOWS:
             for begin in range(0, len(steps) - length, length // 4):
+                outer = int(steps[begin]), int(steps[begin + length])
+                if any(start <= outer[0] and outer[1] <= end for start, end in found):
+                    continue
                 window = slice(begin, begin + length + 1)
                 largest = max(moves[begin : begin + length])
                 ends = _mixture(looks[window], largest, least, most, mixture)
@@ -142,27 +145,32 @@ def _mixture(
     shares = (along - along[0]) / (along[-1] - along[0])  # 0 to 1: the change is that of the ends
     if np.diff(shares).min() < -0.05:
         return None
-    rest = looks - start - shares[:, None] * change
-    unexplained = np.abs(rest[1:-1]).sum(1) / (WIDTH * HEIGHT) / size
-    if unexplained.max() > mixture:
-        return None
+    middle = len(looks) // 2  # most often the worst
+    for inner in (middle, *range(1, middle), *range(middle + 1, len(looks) - 1)):
+        if _difference(looks[inner], start + shares[inner] * change) > mixture * size:
+            return None
     # A slow pan is a mixture too, as long as it moves less than the detail is wide: look closely.
-    blocks = _blocks(start, end)
-    if np.median(blocks) < most or blocks.mean() < least or _same_scene(start, end):
+    if _same_scene(start, end) or not _differ(start, end, least, most):
         return None
     inner = np.flatnonzero((shares > 0.05) & (shares < 0.95))
     return (int(inner[0]) - 1, int(inner[-1]) + 1) if len(inner) > 1 else None
 
 
-def _blocks(start: Floats, end: Floats) -> Floats:
-    """Difference of each block forgiving motion, in luma and in colour together."""
+def _differ(start: Floats, end: Floats, least: float, most: float) -> bool:
+    """Whether blocks differ, forgiving motion, by `least` on average and by `most` in the median;
+    colour is looked at where luma does not suffice, and counts half."""
     import cv2
+
+    def enough(blocks: Floats) -> bool:
+        return float(blocks.mean()) >= least and float(np.median(blocks)) >= most
 
     found = block_distance(_luma(start).astype(np.uint8), _luma(end).astype(np.uint8), stride=1)
     for one, other in zip(_colours(start), _colours(end), strict=True):
+        if enough(found):
+            break
         before, after = (cv2.resize(plane, (WIDTH, HEIGHT)) for plane in (one, other))
         found += block_distance(before.astype(np.uint8), after.astype(np.uint8), stride=1) / 2
-    return found
+    return enough(found)
 
 
 def _luma(look: Floats) -> Floats:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -52,8 +53,9 @@ from clipmill.stages.split.whip_pans import is_whip_pan
 
 SIDE = 3  # frames compared on either side of a cut
 FLASH_S = 0.25  # the longest flash
+NEAR_S = 0.3  # how far from a cut they may be: the shot may be over where frames are sparse
 AROUND_S = 0.5  # how far around a change a picture must stand still to count as still
-STILL = 0.05  # difference below which it does
+STILL = 0.08  # difference below which it does
 ORDINARY = 36.0  # standard deviation from which a picture has ordinary contrast
 CHUNK, MARGIN = 4096, 256  # frames held at a time, and how many of them overlap
 
@@ -98,7 +100,7 @@ def detect(
     `wishes` are files for others, made in passing; with any, decoding is at full quality.
     """
     tuning = tuning or Tuning()
-    with open_input(path, probed=True) as container, taking(wishes, probe) as see:
+    with open_input(path, probed=probe.picture.codec) as container, taking(wishes, probe) as see:
         return _detect(container, path, probe, tuning, limits, see)
 
 
@@ -187,9 +189,8 @@ def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
 
     @cache  # neighbours ask for the same pairs
     def apart(a: int, b: int) -> tuple[float, float]:
-        blocks = np.sort(shifted_distance(moved(a), pictures[b]), axis=None)
-        middle = blocks[(blocks.size - 1) // 2 : blocks.size // 2 + 1].tolist()
-        return float(blocks.mean()), sum(middle) / len(middle)
+        blocks = shifted_distance(moved(a), pictures[b]).ravel().tolist()
+        return sum(blocks) / len(blocks), median(blocks)  # of so few, faster than arrays
 
     found: list[_Cut] = []
     for k in np.flatnonzero(change >= tuning.still_cut):
@@ -206,7 +207,7 @@ def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
         if changes[index] < least:
             continue
         most = 0.0 if still else tuning.most * scale
-        strength = _strength(apart, len(pictures), index, least, most)
+        strength = _strength(apart, seconds, index, least, most)
         if strength is None or _is_flash(apart, seconds, index):
             continue
         if not is_whip_pan(pictures, seconds, index):
@@ -222,22 +223,28 @@ def _contrast(before: Pictures, after: Pictures) -> float:
     return min(1.0, max(0.4, deviation / ORDINARY))
 
 
-def _strength(apart: Apart, count: int, index: int, least: float, most: float) -> float | None:
+def _strength(
+    apart: Apart, seconds: NDArray[np.float64], index: int, least: float, most: float
+) -> float | None:
     """By how much all frames before differ from all frames after, beyond what neighbours do.
 
     None as soon as that is known to be below `least`, or the median block below `most`.
     """
-    nearest, median = apart(index - 1, index)
-    if nearest < least or median < most:
+    nearest, middle = apart(index - 1, index)
+    if nearest < least or middle < most:
         return None
+    count = len(seconds)
     beside = _beside(apart, count, index)
     across = nearest
-    for before in range(max(0, index - SIDE), index):
-        for after in range(index, min(count, index + SIDE)):
+    first, last = np.searchsorted(
+        seconds, [seconds[index - 1] - NEAR_S, seconds[index] + NEAR_S], side="right"
+    ).tolist()
+    for before in range(max(first, index - SIDE), index):
+        for after in range(index, min(last, index + SIDE)):
             if across < least + beside:
                 return None
-            mean, median = apart(before, after)
-            if median < most:
+            mean, middle = apart(before, after)
+            if middle < most:
                 return None
             across = min(across, mean)
     return across - beside if across >= least + beside else None
@@ -248,7 +255,7 @@ def _beside(apart: Apart, count: int, index: int) -> float:
     sides = []
     for first, last in ((index - SIDE, index - 1), (index, index + SIDE - 1)):
         pairs = [apart(k, k + 1)[0] for k in range(max(0, first), min(count - 1, last))]
-        sides.append(float(np.median(pairs)) if pairs else 0.0)
+        sides.append(median(pairs) if pairs else 0.0)
     return sum(sides) / 2
 
 

@@ -81,7 +81,7 @@ class SplitShots(Stage[Settings]):
     """Cut a video into shots where the picture changes abruptly."""
 
     unit = "video"
-    version = 2
+    version = 3
     needs = frozenset({"probe"})
     provides = frozenset({"segments:{layer}"})
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from clipmill.stages.media.frames import decode_from
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.thumbnails import thumbnails
 from clipmill.stages.split.fast_shots import detect
@@ -83,6 +84,38 @@ def test_a_short_cutaway_is_cut_off_on_both_sides(tmp_path: Path, encoder: str) 
     assert cuts == [(30, 30, "cut"), (39, 39, "cut")]
 
 
+@pytest.mark.parametrize("keys", [1000, 30])
+@pytest.mark.parametrize("at", [29, 34, 40])
+def test_a_short_cutaway_is_one_even_where_every_eighth_frame_is_referred_to(
+    tmp_path: Path, at: int, keys: int
+) -> None:
+    layout = f"keyint={keys}:min-keyint={keys}:scenecut=0:b-adapt=0:bframes=7"
+    frames = hold(A, at, 0) + hold(B, 9, 0) + hold(A, 40, 0)
+    cuts = found(film(tmp_path / "film.mp4", frames, {"crf": "23", "x264-params": layout}))
+    assert cuts == [(at, at, "cut"), (at + 9, at + 9, "cut")]
+
+
+def test_frames_around_a_surge_are_decoded_at_once(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mp4", hold(A, 41) + hold(B, 40), ENCODERS["no keys"])
+    facts = probe(path)
+    step = round(1 / FPS / facts.picture.clock.num * facts.picture.clock.den)
+    seen = [(tick - (facts.picture.first or 0)) // step for tick, *_ in thumbnails(path, facts)]
+    assert len(seen) < 50
+    assert {40, 41, 42, 43, 44} <= set(seen)
+
+
+@pytest.mark.parametrize("encoder", ["no keys", "keys at cuts", "starved"])
+def test_in_passing_those_frames_are_seen_that_others_refer_to(
+    tmp_path: Path, encoder: str
+) -> None:
+    path = film(tmp_path / "film.mp4", hold(A, 41) + hold(B, 40), ENCODERS[encoder])
+    facts = probe(path)
+    seen: list[int] = []
+    every = list(thumbnails(path, facts, see=lambda tick, frame: seen.append(tick)))
+    assert seen == [tick for tick, _ in decode_from(path, facts, None, None, needed=True)]
+    assert len(seen) < len(every) or encoder == "keys at cuts"
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_a_dissolve_over_key_frames_is_one_span(tmp_path: Path, encoder: str) -> None:
     shares = [(n + 1) / 17 for n in range(16)]
@@ -132,7 +165,7 @@ def test_what_was_left_out_between_two_pictures_is_known(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("encoder", ["no keys", "keys at cuts"])
-@pytest.mark.parametrize("length", [3, 6, 9])
+@pytest.mark.parametrize("length", [3, 4, 6, 9])
 @pytest.mark.parametrize("ground", [0.0, 128.0, 235.0])
 def test_a_fade_through_a_plain_colour_is_one_transition(
     tmp_path: Path, ground: float, length: int, encoder: str

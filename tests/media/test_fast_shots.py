@@ -112,6 +112,12 @@ def test_a_shot_of_a_third_of_a_second_is_no_flash() -> None:
     assert cuts(film_of(hold(A, 20) + hold(B, 9) + hold(A, 20))) == [20, 29]
 
 
+def test_what_lies_long_before_a_cut_is_no_witness_where_frames_are_sparse() -> None:
+    film = film_of(hold(A, 10) + hold(B, 2) + hold(A, 10))
+    film.seconds = np.array([*range(10), 10, 10.1, *range(11, 21)]) * 0.32
+    assert cuts(film) == [10, 12]
+
+
 def test_a_whip_pan_is_no_cut() -> None:
     swing = [100 + 100 * (1 - np.cos(np.pi * n / 16)) for n in range(17)]  # 20 pixels at its peak
     places = [100.0] * 10 + swing + [300.0] * 10
