@@ -24,12 +24,19 @@ from clipmill.stages.stage import Stage, StageSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 SOUND = "none"
-_LEAKS: dict[str, tuple[str, ...]] = {
-    "knowledge": ("knows",),
-    "blind": ("blind",),
-    "single_frame": ("one_frame",),
-    "order_free": ("shuffled",),
-}
+
+
+class Leak(StageSettings):
+    """A way of asking that ought to fail."""
+
+    name: Name
+    """What it is called."""
+    by: tuple[Name, ...] = Field(min_length=1)
+    """Names of the `answer_qa` entries that tried it, one per model of the panel."""
+    margin: float = Field(default=0.4, gt=0, le=1)
+    """A share above that of a guess by more than this is a leak. The best of many frames
+    (`each_frame`) is lucky more often than one view is, and wants more: 0.7 at five options is all
+    of five tries."""
 
 
 class Settings(StageSettings):
@@ -40,14 +47,17 @@ class Settings(StageSettings):
     full: tuple[Name, ...] = ("full",)
     """Names of the `answer_qa` entries that saw everything, one per model of the panel; without any
     there is neither need nor difficulty."""
-    leaks: dict[Name, tuple[Name, ...]] = Field(default=_LEAKS, min_length=1)
-    """What a leak is called, and the entries that tried it. Of several the first written is the
-    label, so the strongest stands first."""
-    margin: float = Field(default=0.4, gt=0, le=1)
-    """A share above that of a guess by more than this is a leak."""
-    margins: dict[Name, float] = Field(default_factory=dict)
-    """Margins of single leaks. The best of many frames (`each_frame`) is lucky more often than one
-    view is, and wants more: 0.7 at five options is all of five tries."""
+    leaks: tuple[Leak, ...] = Field(
+        default=(
+            Leak(name="knowledge", by=("knows",)),
+            Leak(name="blind", by=("blind",)),
+            Leak(name="single_frame", by=("one_frame",)),
+            Leak(name="order_free", by=("shuffled",)),
+        ),
+        min_length=1,
+    )
+    """The leaks that are looked for. Of several the first is the label, so the one that takes least
+    stands first."""
     name: str = Field(default="leak", pattern=r"^[a-z0-9_]+$")
     """Label of a sample: its first leak, or none; label NAME_all has all of them. On the segment it
     is the most frequent leak of its questions, none where they have none."""
@@ -66,7 +76,7 @@ class TagLeaks(Stage[Settings]):
 
     def reads(self) -> frozenset[str]:
         settings = self.settings
-        panel = {*settings.full, *(name for names in settings.leaks.values() for name in names)}
+        panel = {*settings.full, *(name for leak in settings.leaks for name in leak.by)}
         return super().reads() | {f"scores:{name}" for name in panel}
 
     def process(self, part: Part) -> Part:
@@ -95,13 +105,13 @@ class TagLeaks(Stage[Settings]):
         and the others show nothing.
         """
         settings = self.settings
-        best = {leak: _shares(sample, names) for leak, names in settings.leaks.items()}
+        best = [(leak, _shares(sample, leak.by)) for leak in settings.leaks]
         leaks = [
-            leak
-            for leak, shares in best.items()
-            if shares and max(shares) > chance(sample) + settings.margins.get(leak, settings.margin)
+            leak.name
+            for leak, shares in best
+            if shares and max(shares) > chance(sample) + leak.margin
         ]
-        if not leaks and not all(best.values()):
+        if not leaks and not all(shares for _, shares in best):
             return None
         sample.labels[settings.name] = leaks[0] if leaks else SOUND
         sample.labels[f"{settings.name}_all"] = "+".join(leaks) or SOUND
@@ -110,7 +120,7 @@ class TagLeaks(Stage[Settings]):
     def _need(self, sample: Sample) -> tuple[float, float] | None:
         """Temporal need and difficulty."""
         seen = _shares(sample, self.settings.full)
-        wrong = [s for names in self.settings.leaks.values() for s in _shares(sample, names)]
+        wrong = [share for leak in self.settings.leaks for share in _shares(sample, leak.by)]
         if not seen or not wrong:
             return None
         return max(0.0, max(seen) - max(wrong)), 1 - sum(seen) / len(seen)

@@ -77,8 +77,13 @@ def tagged(world: Leaky, without: Iterable[str] = ()) -> Leaky:
     for _, _, sample in own.samples():
         for name in without:
             sample.labels.pop(name, None)
-    leaks = {k: left for k, v in LEAKS.items() if (left := tuple(n for n in v if n not in without))}
-    settings = tag_leaks.Settings(layer="whole", leaks=leaks, margins={"single_frame": 0.7})
+    panels = {name: [n for n in by if n not in without] for name, by in LEAKS.items()}
+    leaks = [
+        {"name": name, "by": by, "margin": 0.7 if name == "single_frame" else 0.4}
+        for name, by in panels.items()
+        if by
+    ]
+    settings = tag_leaks.Settings.model_validate({"layer": "whole", "leaks": leaks})
     for part in own.parts:
         TagLeaks(settings).process(part)
     return own
