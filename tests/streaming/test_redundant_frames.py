@@ -30,8 +30,8 @@ pytestmark = pytest.mark.models
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    """Three streams of twelve scenes of 2 s, three frames a second, a question for every scene."""
-    made = told(3, frames=6)
+    """Two streams of twelve scenes of 2 s, three frames a second, a question for every scene."""
+    made = told(2, frames=6)
     model = Streamer()
     model.rate = 0.0
     asked(made.parts, model, questions=3)
