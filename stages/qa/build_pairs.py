@@ -16,6 +16,7 @@ from pydantic import Field
 
 from clipmill.schemas.fingerprints import fingerprint
 from clipmill.schemas.records import Part, Segment, Text
+from clipmill.stages.qa.task_wording import worded
 from clipmill.stages.rewrite.negatives import edited_span
 from clipmill.stages.stage import Stage, StageSettings
 
@@ -85,7 +86,7 @@ class BuildPairs(Stage[Settings]):
         pair = f"{clip.id}/{false.id}"
         both = [("yes", true), ("no", false)]
         for answer, text in both[::-1] if place else both:
-            question = rng.choice(ASKED).format(text=text.text)
+            question = worded(rng.choice(ASKED), {"text": text.text})
             self._write(clip, question, answer, ["yes", "no"], true, false, {"pair": pair})
 
     def _grade(self, clip: Segment, true: Text, false: list[Text], rng: random.Random) -> None:

@@ -20,7 +20,7 @@ from clipmill.schemas.fingerprints import fingerprint
 from clipmill.schemas.records import Part, Segment, Video
 from clipmill.stages.asr_text.untrusted import clean_line
 from clipmill.stages.qa.scene import Asked, Event, Given, Rated, Scene
-from clipmill.stages.qa.task_wording import QUESTIONS, Task, misworded
+from clipmill.stages.qa.task_wording import QUESTIONS, Task, misworded, worded
 from clipmill.stages.qa.tasks import asked
 from clipmill.stages.qa.times import TimeFormat, Times
 from clipmill.stages.stage import Stage, StageSettings
@@ -125,7 +125,7 @@ class RecordToTasks(Stage[Settings]):
                 for item in rng.sample(items, min(len(items), settings.each)):
                     segment.add_sample(
                         "qa",
-                        rng.choice(wordings).format_map(item.values),
+                        worded(rng.choice(wordings), item.values),
                         item.answer,
                         author,
                         options=list(item.options),

@@ -193,6 +193,18 @@ QUESTIONS: dict[Task, tuple[str, ...]] = {
     ),
 }
 
+_TOLD = ("text", "texts", "one", "two")
+_STOPS = (".", "!", "?", ",", ";", ":")
+
+
+def worded(wording: str, values: Mapping[str, str]) -> str:
+    """A wording filled in. A text with a stop of its own is set in quotes, and stays as it was."""
+    quoted = {
+        name: f'"{value}"' if name in _TOLD and value[-1:] in _STOPS else value
+        for name, value in values.items()
+    }
+    return wording.format_map(quoted)
+
 
 def misworded(own: Mapping[Task, Sequence[str]]) -> str:
     """What is wrong with wordings of one's own; empty if nothing.

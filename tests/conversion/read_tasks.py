@@ -56,7 +56,8 @@ class Reader:
         """What a question names behind its colon."""
         match = re.search(r": (.+)[.?]$", self.sample["question"])
         assert match is not None, self.sample["question"]
-        return match[1]
+        told = match[1]
+        return told[1:-1] if told[0] == told[-1] == '"' else told
 
     def _second(self, told: str, array: str) -> float:
         if self.form == "placeholder":

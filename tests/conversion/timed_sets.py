@@ -77,6 +77,8 @@ def told(rng: random.Random, step: float, again: bool) -> Told:
 def captions(rng: random.Random, folder: Path, count: int) -> tuple[dict[str, Told], Counter[str]]:
     """The form of ActivityNet Captions: columns side by side, two digits."""
     true = {f"v_{n:04d}": told(rng, 0.01, n % 3 == 0) for n in range(count)}
+    for one in true.values():
+        one.events = [(f"{text}.", start, end) for text, start, end in one.events]
     whole: dict[str, Any] = {
         name: {
             "duration": one.duration,

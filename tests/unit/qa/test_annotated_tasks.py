@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from clipmill.schemas.clocks import Span
 from clipmill.stages.qa.record_to_tasks import Settings
 from clipmill.stages.qa.scene import Asked, Event, Given, Rated, Scene
-from clipmill.stages.qa.task_wording import QUESTIONS, TASKS, Task
+from clipmill.stages.qa.task_wording import QUESTIONS, TASKS, Task, worded
 from clipmill.stages.qa.tasks import asked
 from clipmill.stages.qa.timeline_tasks import NOT_SHOWN
 from clipmill.stages.qa.times import Times
@@ -125,6 +125,12 @@ def test_only_a_question_about_a_part_is_asked_with_its_time() -> None:
     given = (Given("who?", "she", ("he", "she"), WHOLE, "x"), Given("what?", "it", (), part, "y"))
     [item] = items("grounded_question", given=given)
     assert (item.answer, item.options) == ("it, from 10.0 s to 20.0 s", ())
+
+
+def test_a_text_with_a_stop_of_its_own_is_asked_about_in_quotes() -> None:
+    assert worded("When: {text}?", {"text": "He falls."}) == 'When: "He falls."?'
+    assert worded("When: {text}?", {"text": "he falls"}) == "When: he falls?"
+    assert worded("{question}", {"question": "Who falls?"}) == "Who falls?"
 
 
 def test_every_task_has_wordings_that_name_what_its_rule_fills_in() -> None:
