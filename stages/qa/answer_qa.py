@@ -6,17 +6,17 @@ whole, with one frame, in the wrong order or with none; and, along the time line
 shown until the answer is due (`until`) or shortly before its evidence (`early`). Each is an entry
 of its own, several times if asked, and by several models as a panel; the share of right answers is
 noted on every sample and its mean on the segment, and what is too easy, too hard or answered from
-anywhere is a profile's choice (`tag_leaks` reads the shares together). Right is decided without
-another model (`put_question`).
+anywhere is a profile's choice (`tag_leaks` reads the shares together). Right is decided by rules
+(`put_question`); of free answers that fail them the model may be asked whether they mean the same.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,19 +24,22 @@ from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Frame, Part, Sample, Segment
 from clipmill.stages.ground.watched import frames_of
 from clipmill.stages.models.frame_choice import spread
+from clipmill.stages.models.prompts import load_prompt
 from clipmill.stages.models.teacher_stage import (
     AskSettings,
     PromptName,
     Question,
     TeacherStage,
+    object_schema,
     one_line,
 )
-from clipmill.stages.qa.put_question import Told, is_right, put, tries_of
+from clipmill.stages.qa.put_question import Told, is_free, is_right, put, tries_of
 from clipmill.stages.rewrite.texts_within import texts_within
 
 View = Literal[
     "full", "span", "rest", "one_frame", "each_frame", "shuffled", "none", "until", "early"
 ]
+_SAME = "/same"
 
 
 class Settings(AskSettings):
@@ -73,6 +76,10 @@ class Settings(AskSettings):
     """Label of a sample with its share of right answers; score of a segment with their mean."""
     least_overlap: float = Field(default=0.5, gt=0, le=1)
     """Times are right from this intersection over union with the evidence on."""
+    judged: bool = False
+    """Ask the model of a free answer that lacks words of the truth whether it means the same."""
+    same_prompt: PromptName = "same_answer.v1"
+    """`judged`: prompt by id, or the path of a .txt file with the same variables."""
 
 
 class AnswerQa(TeacherStage[Settings]):
@@ -110,9 +117,14 @@ class AnswerQa(TeacherStage[Settings]):
                     questions.append((segment, request))
         right: dict[int, dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
         answers = await self.answers_by_id(part, questions, settings.name)
-        for request_id, value in answers.items():
-            sample, place = about[request_id]
-            answered = is_right(value["answer"], sample, settings.least_overlap, settings.told)
+        verdicts = {
+            name: is_right(value["answer"], about[name][0], settings.least_overlap, settings.told)
+            for name, value in answers.items()
+        }
+        if settings.judged:
+            verdicts |= await self._judged(part, questions, about, answers, verdicts)
+        for name, answered in verdicts.items():
+            sample, place = about[name]
             right[id(sample)][place].append(answered)
         for segment in part.video.layer(settings.layer):
             shares = []
@@ -123,6 +135,31 @@ class AnswerQa(TeacherStage[Settings]):
             if shares:
                 segment.scores[settings.name] = sum(shares) / len(shares)
         return part
+
+    async def _judged(
+        self,
+        part: Part,
+        questions: Sequence[Question],
+        about: Mapping[str, tuple[Sample, int]],
+        answers: Mapping[str, Any],
+        verdicts: Mapping[str, bool],
+    ) -> dict[str, bool]:
+        """What the model says of the free answers that rules refuse, by the answer's request."""
+        prompt = load_prompt(self.settings.same_prompt)
+        asked: list[Question] = []
+        for segment, request in questions:
+            sample = about[request.id][0]
+            if verdicts.get(request.id, True) or not is_free(sample, self.settings.told):
+                continue
+            text = prompt.render(
+                question=sample.question,
+                truth=sample.answer,
+                answer=one_line(answers[request.id]["answer"]),
+            )
+            schema = object_schema({"same": {"enum": ["yes", "no"]}})
+            asked.append((segment, self.request(f"{request.id}{_SAME}", text, schema)))
+        said = await self.answers_by_id(part, asked, self.settings.name)
+        return {name.removesuffix(_SAME): value["same"] == "yes" for name, value in said.items()}
 
     def _context(self, part: Part, segment: Segment) -> str:
         """A line per role of what is told besides the question."""

@@ -75,7 +75,15 @@ def is_right(answer: str, sample: Sample, least_overlap: float, told: Told = "al
         start, end = sorted(map(float, times.groups()))
         span = Span.of_seconds(start, end)
         return any(span.iou(own) >= least_overlap for own in sample.evidence)
-    exact = sample.options and told != "question"
-    if exact or truth in ("yes", "no") or truth.isdigit():
+    if not is_free(sample, told):
         return answer.rstrip(".") == truth.rstrip(".")
     return set(_WORD.findall(truth)) <= set(_WORD.findall(answer))
+
+
+def is_free(sample: Sample, told: Told = "all") -> bool:
+    """Whether a question is answered in words of one's own: no option, time, number, yes or no."""
+    truth = one_line(sample.answer).casefold()
+    exact = bool(sample.options) and told != "question"
+    return not (exact or truth in ("yes", "no") or truth.isdigit()) and (
+        sample.labels.get("type") != "when"
+    )

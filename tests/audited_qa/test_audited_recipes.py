@@ -49,6 +49,8 @@ class Model(Answerer):
         for picture in request.images:
             if picture not in SIGHT:
                 SIGHT[picture] = named(picture) or "nothing"
+        if "same" in (request.schema or {})["properties"]:
+            return {"same": "no"}
         if "questions" in (request.schema or {})["properties"]:
             return {"questions": self._written(request)}
         return super().answer(request)
