@@ -20,18 +20,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipmill.schemas.clocks import Clock
 from clipmill.schemas.records import Probe
 from clipmill.stages.media.decode import open_input
 from clipmill.stages.media.limits import Limits
-from clipmill.stages.media.passing import See, Wish, taking
+from clipmill.stages.media.passing import Wish, taking
 from clipmill.stages.media.thumbnails import (
     COLOUR_HEIGHT,
     COLOUR_WIDTH,
@@ -60,6 +61,8 @@ ORDINARY = 36.0  # standard deviation from which a picture has ordinary contrast
 CHUNK, MARGIN = 4096, 256  # frames held at a time, and how many of them overlap
 
 Apart = Callable[[int, int], tuple[float, float]]  # mean and median distance of two frames
+Seen = tuple[int, bool, Pictures, Pictures]  # as `thumbnails` yields them
+Closely = Callable[[Sequence[tuple[int, int]]], list[list[tuple[int, Pictures]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +104,17 @@ def detect(
     """
     tuning = tuning or Tuning()
     with open_input(path, probed=probe.picture.codec) as container, taking(wishes, probe) as see:
-        return _detect(container, path, probe, tuning, limits, see)
+        source = thumbnails(path, probe, limits, container, see)
+        closely = partial(between, path, probe, limits=limits, container=container)
+        return transitions(source, closely, probe.picture.clock, tuning)
 
 
-def _detect(
-    container: Any,
-    path: Path,
-    probe: Probe,
-    tuning: Tuning,
-    limits: Limits | None,
-    see: See | None,
+def transitions(
+    source: Iterable[Seen], closely: Closely, clock: Clock, tuning: Tuning
 ) -> list[Transition]:
-    clock = probe.picture.clock
+    """The same from what `thumbnails` yields; `closely` is `between`, once the source has ended."""
     cuts: list[_Cut] = []
     mixed: list[tuple[int, int]] = []
-    source = thumbnails(path, probe, limits, container, see)
     for film, first, last in _chunks(source, clock.num / clock.den):
         found = [film.named(cut) for cut in find_cuts(film, tuning)]
         spans = find_gradual(
@@ -141,13 +140,13 @@ def _detect(
         ]
     firm = _strongest(cuts, tuning.gap_s * clock.den / clock.num)
     gaps = [(cut.before, cut.tick) for cut in firm if not cut.exact]
-    exact = dict(zip(gaps, between(path, probe, gaps, limits, container), strict=True))
-    transitions = [
+    exact = dict(zip(gaps, closely(gaps), strict=True))
+    found_all = [
         Transition(tick, tick, "cut")
         for tick in (_steepest(exact.get((cut.before, cut.tick), []), cut.tick) for cut in firm)
     ]
-    transitions += [Transition(start, end, "gradual") for start, end in mixed]
-    return sorted(transitions, key=lambda transition: transition.start_tick)
+    found_all += [Transition(start, end, "gradual") for start, end in mixed]
+    return sorted(found_all, key=lambda transition: transition.start_tick)
 
 
 @dataclass(slots=True)
@@ -310,9 +309,7 @@ def _steepest(frames: Sequence[tuple[int, Pictures]], otherwise: int) -> int:
     return max(steps)[1] if steps else otherwise
 
 
-def _chunks(
-    source: Iterable[tuple[int, bool, Pictures, Pictures]], tick_s: float
-) -> Iterable[tuple[Film, int, int]]:
+def _chunks(source: Iterable[Seen], tick_s: float) -> Iterable[tuple[Film, int, int]]:
     """Overlapping films with the indices [first, last) that each answers for.
 
     All of them lie in the same arrays, each to be done with before the next is asked for: a film
