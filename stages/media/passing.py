@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +61,31 @@ def place(content: Content | None, probe: Probe, kind: str, *facts: Any) -> Path
     return scratch() / f"{blake2b(repr(known).encode(), digest_size=16).hexdigest()}.{kind}"
 
 
+@dataclass(slots=True)
+class _Begun:
+    target: Path
+    partial: Path
+    taker: Taker
+    lost: bool = False
+
+    def see(self, tick: int, frame: Any) -> None:
+        if not self.lost:
+            try:
+                self.taker.see(tick, frame)
+            except OSError:  # a full disk, say: the pass goes on, and readers decode again
+                self.lost = True
+
+    def end(self, complete: bool) -> None:
+        try:
+            self.taker.close()
+        except OSError:
+            self.lost = True
+        if complete and not self.lost:
+            self.partial.replace(self.target)
+        else:
+            self.partial.unlink(missing_ok=True)
+
+
 @contextmanager
 def taking(wishes: Sequence[Wish], probe: Probe) -> Iterator[See | None]:
     """Who is to see the frames of one pass; files are there once it has ended well.
@@ -67,7 +93,7 @@ def taking(wishes: Sequence[Wish], probe: Probe) -> Iterator[See | None]:
     None only without wishes. With a file that is there already frames are still asked for, or what
     the pass itself finds would depend on that.
     """
-    begun: list[tuple[Path, Path, Taker]] = []
+    begun: list[_Begun] = []
     complete = False
     try:
         for wish in wishes:
@@ -76,16 +102,12 @@ def taking(wishes: Sequence[Wish], probe: Probe) -> Iterator[See | None]:
                 partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
                 with suppress(NoSpace):
                     make_room(wish.room(probe))
-                    begun.append((target, partial, wish.begin(partial, probe)))
-        yield _all([taker.see for _, _, taker in begun]) if wishes else None
+                    begun.append(_Begun(target, partial, wish.begin(partial, probe)))
+        yield _all([each.see for each in begun]) if wishes else None
         complete = True
     finally:
-        for target, partial, taker in begun:
-            taker.close()
-            if complete:
-                partial.replace(target)
-            else:
-                partial.unlink()
+        for each in begun:
+            each.end(complete)
 
 
 def _all(seeing: list[See]) -> See:

@@ -195,8 +195,9 @@ def _decoded(
                 rows.append(meter.row(tick, _pixels(frame, probe.picture)))
             else:
                 meter.forget()
+        together = np.array(rows, ROW)
         for number in run:
-            found[number] = _inside(np.array(rows, ROW), spans[number])
+            found[number] = _inside(together, spans[number])
     return found
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
-from clipmill.schemas.records import Frame, Part, Video
+from clipmill.schemas.records import Frame, Part, Probe, Video
 from clipmill.stages.frames.sample_frames import SampleFrames
 from clipmill.stages.frames.sample_frames import Settings as Frames
 from clipmill.stages.media.frames import raw
 from clipmill.stages.media.probe import probe
 from clipmill.stages.media.source import content
-from clipmill.stages.media.strip import Grid, Keep, chosen, strip_path
+from clipmill.stages.media.strip import Grid, Keep, StripWish, chosen, strip_path
+from clipmill.stages.media.strip import Writer as StripTaker
+from clipmill.stages.split.fast_shots import detect
 from clipmill.stages.split.split_shots import Settings as Shots
 from clipmill.stages.split.split_shots import SplitShots
 from tests.rendered import Rendered
@@ -109,6 +112,29 @@ def test_a_failed_pass_leaves_no_strip(film: Film, scratch: Path, tmp_path: Path
     with pytest.raises(Exception, match="container"):
         SplitShots(Shots(keep=Keep())).process(part)
     assert list(scratch.glob("*")) == []
+
+
+@dataclass(frozen=True)
+class FullDisk:
+    """A wish for a file on a disk that takes nothing more."""
+
+    path: Path
+
+    def room(self, probe: Probe) -> int:
+        return 0
+
+    def begin(self, path: Path, probe: Probe) -> StripTaker:
+        return StripTaker(Path("/dev/full"), probe, Keep(fps=25))
+
+
+def test_a_full_disk_costs_a_strip_and_not_the_shots(film: Film, scratch: Path) -> None:
+    truth = film("plain")
+    facts = probe(truth.path)
+    scratch.mkdir()
+    wishes = [FullDisk(scratch / "lost"), StripWish(scratch / "kept", Keep())]
+    found = detect(truth.path, facts, wishes=wishes)
+    assert [change.start_tick for change in found] == truth.cut_ticks
+    assert [file.name for file in scratch.iterdir()] == ["kept"]
 
 
 def test_a_film_of_unknown_content_is_not_kept() -> None:
