@@ -57,7 +57,8 @@ class FilterSamples(SampleDecision[Settings]):
         )
 
     def decide(self, samples: pa.Table) -> pa.Table:
-        return sample_rows(samples, [self._reason(row) for row in samples.to_pylist()])
+        rows = samples.select(["kind", "options", "evidence", "labels"]).to_pylist()
+        return sample_rows(samples, [self._reason(row) for row in rows])
 
     def _reason(self, row: dict[str, Any]) -> str | None:
         settings = self.settings
