@@ -36,8 +36,11 @@ class Settings(StageSettings):
     layer: str = "windows"
     """Layer whose segments are joined; they carry the vectors."""
     embeddings: tuple[str, ...] = ("clip",)
-    """Names of the vectors that are compared, side by side where there are several; a piece that
-    lacks one of them says nothing and stays with its neighbours."""
+    """Names of the vectors that are compared, side by side where there are several."""
+    gaps: Literal["skip", "carry"] = "skip"
+    """A piece that lacks one of them says nothing and stays with its neighbours, or it takes that
+    of the last piece that has one, so that silence or an empty screen is no change; a kind that no
+    piece has then counts for nothing."""
     method: Literal["kernel", "dip"] = "kernel"
     """How borders are found."""
     into: str = Field(default="topics", pattern=r"^[a-z][a-z0-9_]*$")
@@ -64,10 +67,14 @@ class SplitSemantic(Stage[Settings]):
 
     def process(self, part: Part) -> Part:
         settings = self.settings
+        layer = part.video.layer(settings.layer)
+        found = [vector_of(segment, settings.embeddings) for segment in layer]
+        if settings.gaps == "carry":
+            found = carried(layer, settings.embeddings)
         held = [
             (segment, vector)
-            for segment in part.video.layer(settings.layer)
-            if (vector := vector_of(segment, settings.embeddings)) is not None
+            for segment, vector in zip(layer, found, strict=True)
+            if vector is not None
         ]
         if not held:
             return part
@@ -93,6 +100,24 @@ def vector_of(segment: Segment, names: Sequence[str]) -> Floats | None:
     if any(name not in found or not np.linalg.norm(found[name]) for name in names):
         return None
     return np.concatenate([found[name] / np.linalg.norm(found[name]) for name in names])
+
+
+def carried(segments: Sequence[Segment], names: Sequence[str]) -> list[Floats | None]:
+    """Vectors in which each kind stays as it was last, and before its first as that one is."""
+    kinds: list[list[Floats]] = []
+    for name in names:
+        own = [vector_of(segment, (name,)) for segment in segments]
+        last = next((vector for vector in own if vector is not None), None)
+        kind: list[Floats] = []
+        for vector in own:
+            last = vector if vector is not None else last
+            if last is not None:
+                kind.append(last)
+        if kind:
+            kinds.append(kind)
+    if not kinds:
+        return [None] * len(segments)
+    return [np.concatenate(side_by_side) for side_by_side in zip(*kinds, strict=True)]
 
 
 def change_points(vectors: Floats, starts: Floats, penalty: float, min_s: float) -> list[int]:

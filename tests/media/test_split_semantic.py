@@ -119,6 +119,28 @@ def test_pieces_without_a_vector_stay_with_their_neighbours() -> None:
     assert written(Part(Video("empty", "e.mp4"))) == []
 
 
+def test_a_kind_of_vector_that_comes_and_goes_is_carried_on() -> None:
+    seen, heard = topics([20, 20], seed=1), topics([30, 10], seed=2)
+
+    def part(kept: list[int]) -> Part:
+        made = windows(seen)
+        for place in kept:
+            own = made.video.layer("windows")[place].embeddings
+            own.append(Embedding("sound", "known", heard[place].tolist()))
+        return made
+
+    both = {"embeddings": ("clip", "sound")}
+    some = [*range(2, 16), *range(24, 40)]  # silence where the picture changes, and at the start
+    assert [s.span.start for s in written(part(some), gaps="carry", **both)] == [0, 20, 30]
+    skipped = [(s.span.start, s.span.end) for s in written(part(some), **both)]
+    assert (0, 20) not in skipped, "the check sees no gap"
+    assert [s.span.start for s in written(part([]), gaps="carry", **both)] == [0, 20]
+    assert written(part([]), **both) == []
+    empty = Part(Video("v", "v.mp4"))
+    empty.video.add_segments("windows", [Span(SECOND, 0, 9)])
+    assert written(empty, gaps="carry", **both) == []
+
+
 def test_two_kinds_of_vectors_find_what_neither_finds_alone() -> None:
     seen, heard = topics([20, 20], seed=1), topics([30, 10], seed=2)
     part = windows(seen)
