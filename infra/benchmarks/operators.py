@@ -67,7 +67,7 @@ def everything() -> str:
 
 def tests(name: str, family: str, recipes: list[str]) -> Iterator[str]:
     """Test files that import an operator, or run a recipe of the family that has it."""
-    runs = "|".join(rf'"{family}/{recipe}"' for recipe in recipes or ["-"])
+    runs = "|".join(rf'"{family}/{recipe}(@\w+)?"' for recipe in recipes or ["-"])
     group = r"from clipmill\.(stages|pipeline)\.\w+ import"  # not a function of the same name
     wanted = re.compile(rf"{group} [^\n]*\b{name}\b|\.{name} import|{runs}")
     for path in sorted((ROOT / "tests").rglob("test_*.py")):

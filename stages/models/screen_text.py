@@ -23,9 +23,11 @@ class ScreenLine:
 
 
 class ScreenText:
-    """A loaded reader."""
+    """A loaded reader. Pictures whose shorter side is less than `enlarge_to` pixels are enlarged to
+    it before text is looked for; 736 is the library's own.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, enlarge_to: int = 736) -> None:
         try:
             from rapidocr import RapidOCR
         except ImportError as missing:
@@ -40,6 +42,8 @@ class ScreenText:
             params={
                 "Global.log_level": "critical",
                 "Global.text_score": 0.0,  # the caller draws the line
+                "Det.limit_type": "min",
+                "Det.limit_side_len": enlarge_to,
                 "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }

@@ -31,6 +31,11 @@ def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, A
     )
     assert set(summary.inputs) == {"packed"}, summary
     assert verify(Store.open(str(out))).ok
+    return list(packed_clips(out).values())
+
+
+def packed_clips(out: Path) -> dict[str, dict[str, Any]]:
+    """Facts of every clip in the shards, by key."""
     members: dict[str, dict[str, Any]] = {}
     for shard in sorted((out / "shards").glob("*.tar")):
         with tarfile.open(shard) as tar:
@@ -45,7 +50,7 @@ def packed(recipe: str, source: Path, out: Path, *sets: str) -> list[dict[str, A
                     members.setdefault(key, {})["said"] = data.decode()
                 else:
                     members.setdefault(key, {})[form] = len(data)
-    return list(members.values())
+    return members
 
 
 def texts(clip: dict[str, Any], role: str) -> list[str]:

@@ -190,3 +190,4 @@ def test_real_films_have_the_bars_that_they_show(real_media: Path) -> None:
         part.video.add_segments("shots", [part.video.probe.span])
         SampleFrames(Frames(policy="uniform", count=3)).process(part)
         assert scores(part, "bars") == pytest.approx([share], abs=0.02), name
+        assert part.video.segments[0].scores["blur"] < 0.6, name
