@@ -57,15 +57,15 @@ def moves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": "20", "bf": "3"})
-        stream.width, stream.height, stream.pix_fmt = 480, 270, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
         for number, look in enumerate(MOVES.values()):
             noise = source.integers(0, 255, (900, 1600, 3), dtype=np.uint8)
             blurred = cv2.GaussianBlur(noise, (0, 0), 4)
             scene = cv2.normalize(blurred, None, 0, 155, cv2.NORM_MINMAX) + number % 2 * 100
             for frame in range(SECONDS * RATE):
                 x, y, zoom = look(frame / RATE)
-                matrix = np.array([[zoom, 0.0, 240 - zoom * x], [0.0, zoom, 135 - zoom * y]])
-                seen = cv2.warpAffine(scene, matrix, (480, 270))
+                matrix = np.array([[zoom, 0.0, 160 - zoom * x], [0.0, zoom, 90 - zoom * y]])
+                seen = cv2.warpAffine(scene, matrix, (320, 180))
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(seen, format="rgb24")))
         container.mux(stream.encode())
     return path
@@ -135,7 +135,7 @@ def test_moves_of_an_encoded_film_are_named_in_both_ways(
     shots = described(part)
     assert [shot.labels["camera"] for shot in shots] == list(MOVES)
     panned = shots[list(MOVES).index("pan_right")]
-    assert panned.scores["motion"] == pytest.approx(110 / np.hypot(480, 270), rel=0.1)
+    assert panned.scores["motion"] == pytest.approx(110 / np.hypot(320, 180), rel=0.1)
 
 
 def test_measures_of_another_rate_are_not_used(moves: Path) -> None:
