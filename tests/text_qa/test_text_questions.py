@@ -94,11 +94,11 @@ def share_right(world: World, found: Sequence[tuple[Part, Segment, Sample]]) -> 
 
 @pytest.mark.models
 def test_the_teacher_that_ships_asks_what_the_facts_answer() -> None:
-    world = captioned(2, scenes=4)
+    world = captioned(2, scenes=3)
     found = asked(world, None)
     share = share_right(world, found)
     print(f"{len(found)} answers by the small teacher, {share:.3f} right")
-    assert len(found) >= 20 and share >= 0.9
+    assert len(found) >= 15 and share >= 0.9
     assert share_right(world, []) < 0.9, "the check does not notice that nothing was asked"
 
 
