@@ -1,8 +1,7 @@
-"""Word errors and word-time errors per recogniser; which test and recipe goes with which operator.
+"""Word errors and word-time errors per recogniser.
 
     python infra/benchmarks/speech.py MEDIA            # a folder of speech with transcripts.json
-    python infra/benchmarks/speech.py --operators      # the table of operators alone
-    python infra/benchmarks/speech.py MEDIA --page     # both, written into recipes/speech/README.md
+    python infra/benchmarks/speech.py MEDIA --page     # written into recipes/speech/README.md
 
 Prints Markdown. Rendered speech has exact word times and needs no folder; real speech is measured
 where MEDIA holds it. One normaliser for all: lower-case letters and inner apostrophes, hyphens part
@@ -23,7 +22,6 @@ from pathlib import Path
 import av
 import numpy as np
 
-from clipmill.pipeline.recipe.recipe import load_recipe
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.records import Author, Part, Transcript, Video
 from clipmill.stages.asr_text.restore_sentences import RestoreSentences
@@ -39,11 +37,6 @@ from clipmill.stages.split.split_transcript import Settings as Splits
 from clipmill.stages.split.split_transcript import SplitTranscript
 
 ROOT = Path(__file__).resolve().parents[2]
-OPERATORS = (
-    "restore_sentences", "split_transcript", "score_text", "align_audio_tracks", "write_events",
-    "check_timeline", "ground_text", "verify_span", "llm_rewrite", "build_document",
-    "import_annotations", "classify", "align_words", "assign_speakers", "score_faces",
-)  # fmt: skip
 NARRATED = Settings(count=3, seed=9, width=64, height=48, fps=8, sounds=0.0, min_scenes=5)
 Timed = tuple[str, float | None, float | None]  # word, start and end in seconds
 
@@ -210,43 +203,16 @@ def sound(path: Path) -> Pcm:
     return np.concatenate(pieces)
 
 
-def operators() -> str:
-    """Operator, its tests and the recipes that use it: read from the files, never typed."""
-    uses: dict[str, list[str]] = {name: [] for name in OPERATORS}
-    for path in sorted((ROOT / "recipes" / "speech").glob("*.yaml")):
-        for entry in load_recipe(f"speech/{path.stem}").stages:
-            if entry.operator in uses and path.stem not in uses[entry.operator]:
-                uses[entry.operator].append(path.stem)
-    lines = ["| operator | tests | recipes |", "|---|---|---|"]
-    for name in OPERATORS:
-        # Imported by a test, or run by one as a part of a recipe.
-        used = rf"import.*\b{name}\b|\.{name} import|" + "|".join(
-            rf'"speech/{recipe}[@"]' for recipe in uses[name] or ["-"]
-        )
-        tests = [
-            str(path.relative_to(ROOT / "tests"))
-            for path in sorted((ROOT / "tests").rglob("*.py"))
-            if path.name.startswith(("test_", "arms"))
-            and re.search(used, path.read_text(encoding="utf-8"))
-        ]
-        lines.append(f"| `{name}` | {', '.join(tests)} | {', '.join(uses[name]) or '-'} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("media", nargs="?", type=Path, help="folder with speech/transcripts.json")
-    parser.add_argument("--operators", action="store_true", help="the table of operators alone")
-    parser.add_argument("--page", action="store_true", help="write the tables into the page")
+    parser.add_argument("--page", action="store_true", help="write the table into the page")
     wanted = parser.parse_args()
-    tables = {"operators": operators()}
-    if not wanted.operators:
-        tables["recognisers"] = recognisers(wanted.media)
-    for name, table in tables.items():
-        if wanted.page:
-            into_page(name, table)
-        elif wanted.operators or name == "recognisers":
-            print(table)
+    table = recognisers(wanted.media)
+    if wanted.page:
+        into_page(table)
+    else:
+        print(table)
 
 
 def recognisers(media: Path | None) -> str:
@@ -266,12 +232,12 @@ def recognisers(media: Path | None) -> str:
     return "\n".join(lines)
 
 
-def into_page(name: str, table: str) -> None:
-    """Put a table between its marks on the family's page."""
+def into_page(table: str) -> None:
+    """Put the table between its marks on the family's page."""
     page = ROOT / "recipes" / "speech" / "README.md"
-    before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- /{name} -->")
-    assert start and end, f"{page} has no marks for {name}"
+    before, start, rest = page.read_text(encoding="utf-8").partition("<!-- recognisers -->\n")
+    _, end, after = rest.partition("<!-- /recognisers -->")
+    assert start and end, f"{page} has no marks for the table"
     page.write_text(f"{before}{start}{table}\n{end}{after}", encoding="utf-8")
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from fit import read_votes
 from narrated import LAGGING, Eye, caption_of, look, rendered
-from operators import table
 from planted import draw
 
 from clipmill.pipeline.engine.run import run
@@ -300,16 +299,3 @@ def test_verified_enriches_marked_moments_twice_and_takes_the_candidates_that_fi
     share = sum(chosen) / len(chosen)
     print(f"chosen right {share:.2f}, first candidate {sum(first) / len(first):.2f}")
     assert share >= 0.9 > sum(first) / len(first), "the choice is no better than the first"
-
-
-@pytest.mark.parametrize("family", ["captioning", "grounded_qa", "interleaved"])
-def test_the_page_says_which_recipe_and_which_test_use_an_operator(family: str) -> None:
-    page = (ROOT / "recipes" / family / "README.md").read_text(encoding="utf-8")
-
-    def rows(text: str) -> list[list[str]]:
-        return [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-
-    made = rows(table(family))
-    written = rows(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert [(row[1], row[3]) for row in written] == [(row[1], row[3]) for row in made]
-    assert all(row[2].strip() and row[3].strip() not in ("", "-") for row in made)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from narrated import Eye
-from shards import packed, table_is_current
+from shards import packed
 from topical import Topical, filmed, topical
 
 from clipmill.pipeline.engine.run import run
@@ -191,7 +191,3 @@ def test_a_recipe_without_its_operator_packs_nothing(
     )  # fmt: skip
     summary = run(load_recipe(recipe, [SILENT]), str(source), str(tmp_path), engine="inline")
     assert set(summary.inputs) == {"dropped"}
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    assert table_is_current("chapters")

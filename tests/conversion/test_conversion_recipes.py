@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -500,19 +498,3 @@ def test_a_video_without_a_question_is_not_packed_but_for_its_filter(
     assert set(Out("conversion/video_bench", source, tmp_path / "a").packed) == {"star/Q000"}
     monkeypatch.setattr(FilterSamples, "__init__", lambda self, s: vars(self).update(settings=s))
     assert len(Out("conversion/video_bench", source, tmp_path / "b").packed) == 2
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    root = Path(__file__).resolve().parents[2]
-    made = subprocess.run(
-        [sys.executable, str(root / "infra" / "benchmarks" / "operators.py"), "conversion"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    page = (root / "recipes" / "conversion" / "README.md").read_text(encoding="utf-8")
-
-    def uses(text: str) -> list[tuple[str, str]]:
-        rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-        return [(row[1].strip(), row[3].strip()) for row in rows]
-
-    written = uses(page.partition("<!-- operators -->")[2])
-    assert len(written) == 8 and written == uses(made)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -55,20 +53,3 @@ def packed_clips(out: Path) -> dict[str, dict[str, Any]]:
 
 def texts(clip: dict[str, Any], role: str) -> list[str]:
     return [text["text"] for text in clip["texts"] if text["role"] == role]
-
-
-def table_is_current(family: str) -> bool:
-    """Whether a family's page names every recipe of its operators; tests may grow meanwhile."""
-    root = Path(__file__).resolve().parents[2]
-    made = subprocess.run(
-        [sys.executable, str(root / "infra" / "benchmarks" / "operators.py"), family],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    page = (root / "recipes" / family / "README.md").read_text(encoding="utf-8")
-
-    def rows(text: str) -> list[tuple[str, str]]:
-        cells = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-        return [(row[1].strip(), row[3].strip()) for row in cells]
-
-    tested = all(line.split("|")[2].strip() for line in made.splitlines() if "`" in line)
-    return tested and rows(page.partition("<!-- operators -->")[2]) == rows(made)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speech"))
 
 from claimant import Claimant
 from narrated import Eye
-from shards import here, packed, table_is_current, texts
+from shards import here, packed, texts
 from watcher import CHANGING, Watcher, event_of, events_in, f1, tau, times_of, told_as
 
 from clipmill.pipeline.engine.run import run
@@ -186,7 +186,3 @@ def test_tuna_counts_elements_and_asks_what_needs_the_time(
         assert question["answer"] in question["options"]
         asked = {name: question["labels"][name] for name in ("full", "one_frame", "shuffled")}
         assert asked == {"full": "1.000", "one_frame": "0.000", "shuffled": "0.000"}
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    assert table_is_current("dense_captions")

@@ -7,8 +7,6 @@ groups. An operator counts only if this test goes red without it, which is teste
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -168,21 +166,3 @@ def test_what_cannot_be_composed_is_a_failed_input_and_a_rerun_makes_nothing_aga
     assert len(before) == 2
     run(recipe, str(source), str(out), engine="inline")
     assert {path: path.stat().st_mtime_ns for path in (out / "composed").iterdir()} == before
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    """The generated table on the family's page, without its column of tests, which grows."""
-    root = Path(__file__).resolve().parents[2]
-    made = subprocess.run(
-        [sys.executable, str(root / "infra" / "benchmarks" / "operators.py"), "diagnostic"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    page = (root / "recipes" / "diagnostic" / "README.md").read_text(encoding="utf-8")
-
-    def uses(text: str) -> list[tuple[str, str]]:
-        rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-        return [(row[1].strip(), row[3].strip()) for row in rows]
-
-    written = uses(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert len(written) == 7 and written == uses(made)
-    assert all(row.split("|")[2].strip() for row in made.splitlines()), "an operator without a test"

@@ -390,21 +390,3 @@ def test_descriptions_on_a_late_track_are_packed_at_the_times_of_the_picture(
         assert min(abs(second + 0.06 - start) for start in starts) <= 0.25, starts
     words = " ".join(clip["said"].casefold() for clip in clips)
     assert sum(word in words for word in ("red", "grass", "blue", "star")) >= 3
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    """The generated table on the family's page, without its column of tests, which grows."""
-    root = Path(__file__).resolve().parents[2]
-    made = subprocess.run(
-        [sys.executable, str(root / "infra" / "benchmarks" / "speech.py"), "--operators"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    page = (root / "recipes" / "speech" / "README.md").read_text(encoding="utf-8")
-
-    def uses(text: str) -> list[tuple[str, str]]:
-        rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-        return [(row[1].strip(), row[3].strip()) for row in rows]
-
-    written = uses(page.partition("<!-- operators -->")[2].partition("<!-- /operators -->")[0])
-    assert len(written) == 15 and written == uses(made)
-    assert all(row.split("|")[2].strip() for row in made.splitlines()), "an operator without a test"

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "dense_captions"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speech"))
 
 from narrated import Eye, vtt
-from shards import packed, table_is_current, texts
+from shards import packed, texts
 from watcher import CHANGING, Watcher, event_of, events_in, f1
 
 from clipmill.pipeline.output.tables import read_videos
@@ -140,7 +140,3 @@ def test_videomind_asks_for_layer_after_layer_and_reads_slots(
         assert f'"abstract: {abstract}"' in asked["intent"] and intent
         assert texts(clip, "slot:subject")[0] in factual
         assert texts(clip, "slot:place")[0] in factual
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    assert table_is_current("hierarchy")

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
@@ -376,19 +374,3 @@ def test_without_its_edits_the_model_side_fails(
     monkeypatch.setattr(PerturbText, "process", nothing_yet)
     with pytest.raises(AssertionError):
         edits(pairs(Out("negatives/temporalbench", source, tmp_path / "out")), told)
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    root = Path(__file__).resolve().parents[2]
-    made = subprocess.run(
-        [sys.executable, str(root / "infra" / "benchmarks" / "operators.py"), "negatives"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    page = (root / "recipes" / "negatives" / "README.md").read_text(encoding="utf-8")
-
-    def uses(text: str) -> list[tuple[str, str]]:
-        rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-        return [(row[1].strip(), row[3].strip()) for row in rows]
-
-    written = uses(page.partition("<!-- operators -->")[2])
-    assert len(written) == 6 and written == uses(made)

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from narrated import LAGGING, Eye, rendered
 from quizzers import Edge, named
-from shards import table_is_current
 from stream_rules import dialogue_of, faults, replies
 from streamers import Streamer
 
@@ -373,7 +372,3 @@ def test_a_recipe_without_its_operator_packs_nothing(
     monkeypatch.setattr(operator, "process", left)
     summary = run(load_recipe(recipe), str(videos[0].path.parent), str(tmp_path), engine="inline")
     assert set(summary.inputs) == {"dropped"}
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    assert table_is_current("streaming")

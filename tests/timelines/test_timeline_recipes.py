@@ -11,7 +11,7 @@ import pytest
 from clock_reader import read_clock
 from narrated import Eye
 from narrator import Localiser, Narrator
-from shards import here, packed, table_is_current
+from shards import here, packed
 from watcher import event_of, events_in, times_of
 
 from clipmill.pipeline.engine.run import run
@@ -179,7 +179,3 @@ def test_arc_hunyuan_tells_the_teacher_what_is_said_and_packs_all_levels(
         assert all(a[1] <= b[0] for a, b in pairwise(spans))
         assert set(by_type(clip, "times")) == {"clock", "seconds"}
         assert {"localisation", "span_caption"} <= set(by_type(clip, "task"))
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    assert table_is_current("timelines")
