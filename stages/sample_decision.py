@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
+from pydantic import Field
 
+from clipmill.schemas.fingerprints import fingerprint
 from clipmill.stages.decision import DECISION_SCHEMA, Decision
 from clipmill.stages.stage import StageSettings
-
-S = TypeVar("S", bound=StageSettings)
 
 SAMPLE_SCHEMA = DECISION_SCHEMA.insert(2, pa.field("sample", pa.string()))
 """What such a decision returns: `sample` is the id of a sample within its segment."""
@@ -26,12 +26,23 @@ BARE = "no sample left"
 """Why a segment goes that lost all its samples."""
 
 
+class SampleSettings(StageSettings):
+    """Base class of the settings of decisions about samples."""
+
+    kind: str = Field(default="qa", pattern=r"^[a-z0-9_]+$")
+    """Kind of the samples that are judged; others are kept."""
+    bare: Literal["keep", "drop"] = "keep"
+    """What becomes of a clip without a sample left."""
+
+
+S = TypeVar("S", bound=SampleSettings)
+
+
 class SampleDecision(Decision[S]):
     """Base class of decisions about samples: `class FilterSamples(SampleDecision[Settings])`."""
 
-    drops_bare: ClassVar[bool] = False
-    """Whether a segment without a sample left is dropped; set by the settings where there is a
-    choice."""
+    def reads(self) -> frozenset[str]:
+        return frozenset({f"samples:{self.settings.kind}"})
 
     def decide(self, samples: pa.Table) -> pa.Table:
         """One row of `SAMPLE_SCHEMA` per row of `samples`, in the same order.
@@ -77,3 +88,9 @@ def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
             for span in spans
         )
     return numbers
+
+
+def drawn(row: Mapping[str, Any], seed: int) -> str:
+    """What orders samples by lot: it follows from the names of video, segment and sample, not from
+    the order of rows or the number of workers."""
+    return fingerprint(row["video"], row["segment"], row["id"], seed)

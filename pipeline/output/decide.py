@@ -111,7 +111,7 @@ def decide(
             owners = _pairs(segments, left)
             rows = samples.judge(decision, owners.keys())
             _put(store, f"decisions/{decision.name()}-{short(chain)}.parquet", rows, fence)
-            for owner in samples.bare(owners.keys()) if decision.drops_bare else ():
+            for owner in samples.bare(owners.keys()) if decision.settings.bare == "drop" else ():
                 index = owners.pop(owner)
                 keep[index], reason[index], by[index] = False, BARE, decision.name()
             left = sorted(owners.values())

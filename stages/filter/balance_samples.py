@@ -10,26 +10,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from math import floor
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from clipmill.schemas.fingerprints import fingerprint
-from clipmill.stages.sample_decision import SampleDecision, sample_rows
-from clipmill.stages.stage import StageSettings
+from clipmill.stages.sample_decision import SampleDecision, SampleSettings, drawn, sample_rows
 
 
-class Settings(StageSettings):
-    kind: str = Field(default="qa", pattern=r"^[a-z0-9_]+$")
-    """Kind of the samples that are balanced; others are kept."""
+class Settings(SampleSettings):
     label: str = "type"
     """Label whose values are balanced."""
     shares: dict[str, float] = Field(default_factory=dict)
     """Each value's share, in any unit, e.g. `{open: 2, choice: 1}`; samples of other values are
     dropped. Empty: all values that occur, equally."""
-    bare: Literal["keep", "drop"] = "keep"
-    """What becomes of a clip without a sample left."""
     seed: int = 0
     """Another seed keeps other samples."""
 
@@ -45,13 +39,6 @@ class BalanceSamples(SampleDecision[Settings]):
     """Keep as many samples of each value of a label as its share allows, drawn by hash."""
 
     settings: Settings
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        vars(self).update(drops_bare=settings.bare == "drop")
-
-    def reads(self) -> frozenset[str]:
-        return frozenset({f"samples:{self.settings.kind}"})
 
     def decide(self, samples: pa.Table) -> pa.Table:
         settings = self.settings
@@ -69,13 +56,10 @@ class BalanceSamples(SampleDecision[Settings]):
             why = f"more {settings.label} {value} than its share"
             if value not in shares:
                 why = f"{settings.label} is {value}" if value else f"no {settings.label}"
-            found.sort(key=lambda place: self._draw(rows[place]))
+            found.sort(key=lambda place: drawn(rows[place], settings.seed))
             for place in found[most[value] :]:
                 reasons[place] = why
         return sample_rows(samples, reasons)
-
-    def _draw(self, row: dict[str, Any]) -> str:
-        return fingerprint(row["video"], row["segment"], row["id"], self.settings.seed)
 
 
 def allowed(counts: dict[str, int], shares: dict[str, float]) -> Counter[str]:

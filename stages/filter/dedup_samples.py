@@ -15,16 +15,12 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from clipmill.schemas.fingerprints import fingerprint
-from clipmill.stages.sample_decision import SampleDecision, sample_rows
-from clipmill.stages.stage import StageSettings
+from clipmill.stages.sample_decision import SampleDecision, SampleSettings, drawn, sample_rows
 
 _WORD = re.compile(r"[^\W_]+")
 
 
-class Settings(StageSettings):
-    kind: str = Field(default="qa", pattern=r"^[a-z0-9_]+$")
-    """Kind of the samples that are compared; others are kept."""
+class Settings(SampleSettings):
     by: tuple[Literal["question", "answer"], ...] = Field(
         default=("question", "answer"), min_length=1
     )
@@ -33,8 +29,6 @@ class Settings(StageSettings):
     """So many of those that are alike are kept."""
     within: Literal["corpus", "video"] = "corpus"
     """Compare all questions, or those of one video."""
-    bare: Literal["keep", "drop"] = "keep"
-    """What becomes of a clip without a sample left."""
     seed: int = 0
     """Another seed keeps other copies."""
 
@@ -43,13 +37,6 @@ class DedupSamples(SampleDecision[Settings]):
     """Keep at most so many of the questions that are alike word for word."""
 
     settings: Settings
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        vars(self).update(drops_bare=settings.bare == "drop")
-
-    def reads(self) -> frozenset[str]:
-        return frozenset({f"samples:{self.settings.kind}"})
 
     def decide(self, samples: pa.Table) -> pa.Table:
         settings = self.settings
@@ -63,13 +50,10 @@ class DedupSamples(SampleDecision[Settings]):
                 alike[scope, *(plain(row[name]) for name in settings.by)].append(place)
         reasons: list[str | None] = [None] * len(rows)
         for places in alike.values():
-            places.sort(key=lambda place: self._draw(rows[place]))
+            places.sort(key=lambda place: drawn(rows[place], settings.seed))
             for place in places[settings.most :]:
                 reasons[place] = f"the same {' and '.join(settings.by)} again"
         return sample_rows(samples, reasons)
-
-    def _draw(self, row: dict[str, Any]) -> str:
-        return fingerprint(row["video"], row["segment"], row["id"], self.settings.seed)
 
 
 def plain(text: str) -> str:

@@ -11,18 +11,20 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from clipmill.schemas.profiles import Profile
-from clipmill.stages.sample_decision import SampleDecision, numbers_of, sample_rows
-from clipmill.stages.stage import StageSettings
+from clipmill.stages.sample_decision import (
+    SampleDecision,
+    SampleSettings,
+    numbers_of,
+    sample_rows,
+)
 
 _COUNTED = {"options", "evidence_s"}  # known of every sample, no stage provides them
 
 
-class Settings(StageSettings):
-    kind: str = Field(default="qa", pattern=r"^[a-z0-9_]+$")
-    """Kind of the samples that are judged."""
+class Settings(SampleSettings):
     profile: Profile = Profile()
     """Rules over the samples' labels, and over `options` (how many there are) and `evidence_s`
     (seconds of evidence); in a recipe, usually the name of one under `profiles`."""
@@ -30,8 +32,6 @@ class Settings(StageSettings):
     """Name of the profile, for reports."""
     others: Literal["keep", "drop"] = "keep"
     """What becomes of samples of other kinds."""
-    bare: Literal["keep", "drop"] = "keep"
-    """What becomes of a clip without a sample left."""
 
     @field_validator("profile", mode="before")
     @classmethod
@@ -46,15 +46,9 @@ class FilterSamples(SampleDecision[Settings]):
 
     settings: Settings
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        vars(self).update(drops_bare=settings.bare == "drop")
-
     def reads(self) -> frozenset[str]:
-        return frozenset(
-            {f"samples:{self.settings.kind}"}
-            | {t for t in self.settings.profile.names() if t.partition(":")[2] not in _COUNTED}
-        )
+        named = self.settings.profile.names()
+        return super().reads() | {t for t in named if t.partition(":")[2] not in _COUNTED}
 
     def decide(self, samples: pa.Table) -> pa.Table:
         rows = samples.select(["kind", "options", "evidence", "labels"]).to_pylist()
