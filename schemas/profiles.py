@@ -11,7 +11,7 @@ Python, column by column, at about two million values a second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -96,6 +96,13 @@ class Profile(BaseModel):
 
     missing: Missing = "drop"
     """What to do with a segment of which a named score or label is not computed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolved(cls, profile: Any) -> Any:
+        if isinstance(profile, str):
+            raise ValueError(f"profile {profile!r} is not defined; write it under `profiles`")
+        return profile
 
     @property
     def rules(self) -> dict[str, Rule]:

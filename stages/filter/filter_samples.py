@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import field_validator
 
 from clipmill.schemas.profiles import Profile
 from clipmill.stages.sample_decision import (
@@ -32,13 +31,6 @@ class Settings(SampleSettings):
     """Name of the profile, for reports."""
     others: Literal["keep", "drop"] = "keep"
     """What becomes of samples of other kinds."""
-
-    @field_validator("profile", mode="before")
-    @classmethod
-    def _resolved(cls, profile: Any) -> Any:
-        if isinstance(profile, str):
-            raise ValueError(f"profile {profile!r} is not defined; write it under `profiles`")
-        return profile
 
 
 class FilterSamples(SampleDecision[Settings]):

@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clipmill.schemas.profiles import SECONDS, Profile
 from clipmill.stages.decision import Decision
@@ -60,13 +60,6 @@ class Settings(StageSettings):
     """By score: the share of the table that is kept, e.g. `{aesthetic: {top_percent: 30}}`."""
     top_k: TopK | None = None
     """Keep only the K best of what profile and shares leave."""
-
-    @field_validator("profile", mode="before")
-    @classmethod
-    def _resolved(cls, profile: Any) -> Any:
-        if isinstance(profile, str):
-            raise ValueError(f"profile {profile!r} is not defined; write it under `profiles`")
-        return profile
 
 
 class FilterScores(Decision[Settings]):
