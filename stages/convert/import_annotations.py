@@ -318,15 +318,17 @@ class ImportAnnotations(Stage[Settings]):
 
 
 def foreign(pool: Sequence[str], own: Sequence[str], count: int, rng: random.Random) -> list[str]:
-    """Texts of a pool that share less than half of their words with each of a video's own.
+    """Texts of a pool that have less than half of their words in common with each of a video's own.
 
-    Texts of a few words, such as labels, are like another soon: 20 are looked at for each wanted.
+    Words in common are counted among those of both texts: a rule on the words of one would let long
+    texts pass more easily, and length would tell them. 20 are looked at for each wanted.
     """
     known = [set(text.casefold().split()) for text in own]
     found: list[str] = []
     for text in rng.sample(pool, min(len(pool), 20 * count)):
         words = set(text.casefold().split())
-        if len(found) < count and all(2 * len(words & told) < len(words) for told in known):
+        alike = any(2 * len(words & told) >= len(words | told) for told in known)
+        if not alike and len(found) < count:
             found.append(text)
     return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from clipmill.stages.rewrite.perturb_text import edited
@@ -41,19 +41,23 @@ def reorder(events: Sequence[Step], steps: int, rng: random.Random) -> list[str]
 
 
 def replace(
-    texts: Sequence[str], words: Sequence[str], steps: int, rng: random.Random
+    texts: Sequence[str],
+    words: Sequence[str],
+    steps: int,
+    rng: random.Random,
+    common: Sequence[str] = (),
+    taken: Collection[str] = (),
 ) -> list[str] | None:
-    """The texts with one word in each of `steps` of them replaced by another of `words`.
+    """The texts with one of `words` in each of `steps` of them replaced by another.
 
-    No text comes to say what another of them does. A word listed twice is drawn twice as often: to
-    give nothing away, a list names words as often as texts do.
+    No text comes to say what another of them, or one of `taken`, does. The other word is one of
+    `common`, or of `words` where that is empty; what is there twice is drawn twice as often.
     """
     changed = list(texts)
-    left = rng.sample(range(len(texts)), len(texts))
-    for place in left:
+    for place in rng.sample(range(len(texts)), len(texts)):
         if steps == 0:
             break
-        made = _one_word(texts[place], words, set(texts), rng)
+        made = _one_word(texts[place], words, common or words, {*texts, *taken}, rng)
         if made is not None:
             changed[place] = made
             steps -= 1
@@ -92,14 +96,17 @@ def _before(events: Sequence[Step], one: int, two: int) -> bool:
     return one < two and a.end <= b.start and a.text != b.text
 
 
-def _one_word(text: str, words: Sequence[str], taken: set[str], rng: random.Random) -> str | None:
-    there = [word for word in dict.fromkeys(words) if len(_places(text, word)) == 1]
+def _one_word(
+    text: str, words: Sequence[str], others: Sequence[str], taken: set[str], rng: random.Random
+) -> str | None:
+    there = [word for word in dict.fromkeys(words) if len(places(text, word)) == 1]
     for was in rng.sample(there, len(there)):
-        for now in rng.sample(words, len(words)):
+        for now in rng.sample(others, len(others)):
             if now.casefold() != was.casefold() and (made := edited(text, was, now)) not in taken:
                 return made
     return None
 
 
-def _places(text: str, word: str) -> list[str]:
+def places(text: str, word: str) -> list[str]:
+    """Where a word or a phrase stands in a text, whole."""
     return re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -20,16 +21,21 @@ import numpy as np
 import pytest
 
 from clipmill.pipeline.output.audit_shortcuts import Item, judge
+from clipmill.schemas.clocks import Span
+from clipmill.schemas.records import Author, Part, Video
+from clipmill.stages.convert.import_annotations import foreign
 from clipmill.stages.media import sandbox
 from clipmill.stages.models import teacher_stage
 from clipmill.stages.models.identity import ModelIdentity
 from clipmill.stages.models.teacher import Reply, Request
 from clipmill.stages.models.teacher_settings import TeacherSettings
 from clipmill.stages.qa.build_pairs import BuildPairs
+from clipmill.stages.qa.build_pairs import Settings as PairSettings
 from clipmill.stages.rewrite.perturb_text import PerturbText
 from clipmill.stages.rewrite.perturb_timeline import PerturbTimeline
+from clipmill.stages.rewrite.perturb_timeline import Settings as TellSettings
 from tests.conversion.test_conversion_recipes import Out
-from tests.conversion.timed_sets import DOES, WHAT, WHO, Sets, Told, sets
+from tests.conversion.timed_sets import DOES, WHAT, WHO, Sets, Told, sets, told
 
 ACTIONS = f"stages.perturb_timeline.vocabulary={{action: [{', '.join(DOES)}]}}"
 HANDS = (
@@ -83,14 +89,21 @@ class Writer:
         return {"was": was, "now": others[draw % len(others)] if was else ""}
 
 
+def bare(made: Sets) -> Sets:
+    """What is true, without the stops that one of the sets writes: tellings join what remains."""
+    for one in made.told.values():
+        one.events = [(text.rstrip("."), start, end) for text, start, end in one.events]
+    return made
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Sets:
-    return sets(tmp_path_factory.mktemp("published"))
+    return bare(sets(tmp_path_factory.mktemp("published")))
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Sets:
-    return sets(tmp_path_factory.mktemp("few"), (5, 3, 4))
+    return bare(sets(tmp_path_factory.mktemp("few"), (5, 3, 4)))
 
 
 @pytest.fixture(autouse=True)
@@ -231,15 +244,31 @@ def spearman(one: Any, two: Any) -> float:
     return float(np.corrcoef(ranks(one), ranks(two))[0, 1])
 
 
-def test_who_reads_only_is_hardly_better_than_a_coin(videocomp: Out) -> None:
-    items = [
-        Item(name, "whole", sample["id"], "pair", sample["question"], sample["answer"],
-             tuple(sample["options"]))
-        for name, sample in pairs(videocomp)
-    ]  # fmt: skip
+def test_who_reads_only_is_hardly_better_than_a_coin() -> None:
+    """Over many more videos than a recipe is run on here: of 500 pairs chance alone makes 55 %."""
+    rng = random.Random(3)
+    films = [told(rng, 0.1, n % 3 == 0).events for n in range(500)]
+    pool = sorted({text for events in films for text, _, _ in events})
+    settings = TellSettings(
+        kinds=("reorder", "action", "partial", "combined"), vocabulary={"action": DOES}
+    )
+    items = []
+    for n, events in enumerate(films):
+        video = Video(f"v{n}", f"v{n}.mp4")
+        video.add_segments("whole", [Span.of_seconds(0, 200)])
+        video.add_segments("timeline", [Span.of_seconds(a, b) for _, a, b in events])
+        for segment, (text, _, _) in zip(video.layer("timeline"), events, strict=True):
+            segment.add_text("caption", text, Author("people"))
+        for text in foreign(pool, [text for text, _, _ in events], 60, rng):
+            video.add_text("foreign", text, Author("people"))
+        PerturbTimeline(settings).process(Part(video))
+        BuildPairs(PairSettings()).process(Part(video))
+        for sample in video.layer("whole")[0].samples:
+            items.append(Item(video.id, "whole", sample.id, sample.labels["task"],
+                              sample.question, sample.answer, tuple(sample.options)))  # fmt: skip
     found = judge(items).findings
-    print({finding.guesser: round(finding.accuracy, 3) for finding in found}, len(items))
-    assert len(items) > 300 and {finding.guesser for finding in found} >= {"length", "words"}
+    print({f"{f.task} {f.guesser}": round(f.accuracy, 3) for f in found}, len(items))
+    assert len(items) > 4000 and {f.guesser for f in found} >= {"length", "words", "centrality"}
     assert all(finding.accuracy <= 0.55 for finding in found)
 
 
