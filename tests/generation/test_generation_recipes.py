@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from defects import FILMS
-from shards import packed_clips, table_is_current, texts
+from shards import packed_clips, texts
 
 from clipmill.pipeline.engine.run import run
 from clipmill.pipeline.output.decide import read_verdicts
@@ -242,7 +242,3 @@ def test_videolq_finds_the_blurred_film_among_sharp_ones(
     assert len({clip["video"]["id"] for clip in clips}) == len(clips)
     worst = max(clips, key=lambda clip: clip["scores"]["blur"])
     assert worst["video"]["id"] == "soft.mp4"
-
-
-def test_the_page_says_which_recipe_uses_which_operator() -> None:
-    assert table_is_current("generation")
