@@ -26,7 +26,6 @@ from clipmill.pipeline.store.store import Store
 from clipmill.schemas.records import Video
 from clipmill.stages.convert.import_annotations import ImportAnnotations
 from clipmill.stages.filter.balance_samples import BalanceSamples
-from clipmill.stages.filter.filter_samples import FilterSamples
 from clipmill.stages.filter.split_sets import SplitSets
 from clipmill.stages.ground.check_timeline import CheckTimeline
 from clipmill.stages.media import sandbox
@@ -485,9 +484,7 @@ def test_without_its_balance_the_family_fails(
         mixed(Out("conversion/vtg_it", few.file, tmp_path / "out"), SHARES["vtg_it"])
 
 
-def test_a_video_without_a_question_is_not_packed_but_for_its_filter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_video_without_a_question_is_not_packed_but_for_its_filter(tmp_path: Path) -> None:
     bad = [{"video_id": "bad", "question": "", "answer": "x", "choices": ["x", "y"]}]
     source, _ = quiz(tmp_path / "in")
     rows = json.loads((tmp_path / "in" / "STAR_train.json").read_text())[:6]
@@ -496,5 +493,5 @@ def test_a_video_without_a_question_is_not_packed_but_for_its_filter(
     row = json.loads(source.read_text())
     source.write_text(json.dumps(row | {"durations": "lengths.json"}))
     assert set(Out("conversion/video_bench", source, tmp_path / "a").packed) == {"star/Q000"}
-    monkeypatch.setattr(FilterSamples, "__init__", lambda self, s: vars(self).update(settings=s))
-    assert len(Out("conversion/video_bench", source, tmp_path / "b").packed) == 2
+    kept = Out("conversion/video_bench", source, tmp_path / "b", "decide.filter_samples.bare=keep")
+    assert len(kept.packed) == 2
