@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.records import Part, Segment
+from clipmill.schemas.within import joined, relative
 from clipmill.stages.models.contract import mark_rejected
 from clipmill.stages.models.teacher import Request
 from clipmill.stages.models.teacher_stage import (
@@ -24,7 +25,6 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
-from clipmill.stages.qa.evidence import joined, relative
 
 
 class Settings(AskSettings):

@@ -12,8 +12,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
+from clipmill.schemas import within
 from clipmill.schemas.clocks import Span
-from clipmill.stages.qa import evidence
 from clipmill.stages.qa.scene import (
     MOST_OPTIONS,
     Asked,
@@ -56,7 +56,7 @@ def _summary(scene: Scene, rng: random.Random) -> Iterator[Asked]:
                 chosen.append(clip.span)
                 left -= clip.span.duration_s
         if chosen:
-            parts = tuple(evidence.joined(chosen))
+            parts = tuple(within.joined(chosen))
             answer = joined([scene.say(part) for part in parts])
             yield Asked("summary", {"text": text}, answer, parts, tells=parts)
 

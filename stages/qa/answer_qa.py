@@ -22,6 +22,7 @@ from pydantic import Field
 
 from clipmill.schemas.clocks import Span
 from clipmill.schemas.records import Frame, Part, Sample, Segment
+from clipmill.schemas.within import texts_within
 from clipmill.stages.ground.watched import frames_of
 from clipmill.stages.models.frame_choice import spread
 from clipmill.stages.models.prompts import load_prompt
@@ -34,7 +35,6 @@ from clipmill.stages.models.teacher_stage import (
     one_line,
 )
 from clipmill.stages.qa.put_question import Told, is_free, is_right, put, tries_of
-from clipmill.stages.rewrite.texts_within import texts_within
 
 View = Literal[
     "full", "span", "rest", "one_frame", "each_frame", "shuffled", "none", "until", "early"

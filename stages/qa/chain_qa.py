@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from clipmill.schemas.records import Frame, Part, Segment
+from clipmill.schemas.within import holder_of, relative
 from clipmill.stages.ground.watched import frames_of
 from clipmill.stages.media.probe import probed
 from clipmill.stages.models.contract import mark_rejected
@@ -33,7 +34,6 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
-from clipmill.stages.qa.evidence import holder_of, relative
 
 Order = Literal["what_when_where", "what_where_when"]
 

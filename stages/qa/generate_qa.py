@@ -14,6 +14,7 @@ from typing import get_args
 from pydantic import Field
 
 from clipmill.schemas.records import Part, Segment
+from clipmill.schemas.within import texts_within
 from clipmill.stages.models.contract import mark_rejected
 from clipmill.stages.models.frame_choice import spread
 from clipmill.stages.models.teacher import Request
@@ -26,7 +27,6 @@ from clipmill.stages.models.teacher_stage import (
 )
 from clipmill.stages.qa.facts import Fact, Facts, facts_of, token
 from clipmill.stages.qa.model_contract import Asked, complaint, qa_schema, within
-from clipmill.stages.rewrite.texts_within import texts_within
 
 TOLD_CHARS = 3000  # of each role's texts
 

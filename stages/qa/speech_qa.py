@@ -14,9 +14,9 @@ from pydantic import Field
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Part, Segment, Text
+from clipmill.schemas.within import relative
 from clipmill.stages.media.probe import probed
 from clipmill.stages.models.teacher_stage import one_line
-from clipmill.stages.qa.evidence import relative
 from clipmill.stages.stage import Stage, StageSettings
 
 

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from clipmill.schemas.records import Part, Segment
+from clipmill.schemas.within import holder_of, joined
 from clipmill.stages.models.teacher import Request
 from clipmill.stages.models.teacher_stage import (
     AskSettings,
@@ -32,7 +33,6 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
-from clipmill.stages.qa.evidence import holder_of, joined
 from clipmill.stages.score.score_text import title_of
 
 _LONGEST = 400  # characters of an event, a question or an answer

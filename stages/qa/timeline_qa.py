@@ -16,6 +16,7 @@ from pydantic import Field
 
 from clipmill.schemas.clocks import MILLISECONDS
 from clipmill.schemas.records import Part, Segment
+from clipmill.schemas.within import holder_of, joined, relative
 from clipmill.stages.media.probe import probed
 from clipmill.stages.models.contract import mark_rejected
 from clipmill.stages.models.teacher import Request
@@ -27,7 +28,6 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
-from clipmill.stages.qa.evidence import holder_of, joined, relative
 from clipmill.stages.score.score_text import title_of
 
 Type = Literal["open", "yes_no", "counting", "order", "causal", "temporal", "when"]

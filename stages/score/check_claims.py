@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from clipmill.schemas.records import Part, Segment
+from clipmill.schemas.within import texts_within
 from clipmill.stages.models.contract import mark_rejected
 from clipmill.stages.models.frame_choice import spread
 from clipmill.stages.models.prompts import load_prompt
@@ -31,7 +32,6 @@ from clipmill.stages.models.teacher_stage import (
     object_schema,
     one_line,
 )
-from clipmill.stages.rewrite.texts_within import texts_within
 from clipmill.stages.score.claims import (
     Claim,
     Judged,

@@ -15,7 +15,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from clipmill.schemas.records import Part, Segment
-from clipmill.stages.qa.evidence import holder_of
+from clipmill.schemas.within import holder_of
 from clipmill.stages.stage import Stage, StageSettings
 
 

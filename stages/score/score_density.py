@@ -14,7 +14,7 @@ from pydantic import Field
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.records import Part
-from clipmill.stages.qa.evidence import joined
+from clipmill.schemas.within import joined
 from clipmill.stages.stage import Stage, StageSettings
 
 

@@ -1,11 +1,11 @@
-"""Spans that prove an answer: put together, found a home for, and said as shares of a whole."""
+"""What lies within what: spans put together, the segment that holds some, the texts inside one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
-from clipmill.schemas.records import Segment
+from clipmill.schemas.records import Segment, Text, Video
 
 
 def joined(spans: Sequence[Span]) -> list[Span]:
@@ -35,3 +35,19 @@ def relative(span: Span, whole: Span) -> str:
     length = whole.duration_s or 1.0
     start, end = ((at - whole.start_s) / length for at in (span.start_s, span.end_s))
     return f"{max(start, 0):.3f}-{min(end, 1):.3f}"
+
+
+def texts_within(video: Video, segment: Segment, role: str, layer: str = "") -> list[Text]:
+    """The last text of a role on each segment of `layer` inside `segment`, in time order.
+
+    Inside means to a millisecond. Without a layer it is the segment's own last text, if any.
+    """
+    if not layer:
+        return segment.texts_of(role)[-1:]
+    whole = segment.span.on(MILLISECONDS)
+    found = []
+    for own in video.layer(layer):
+        span = own.span.on(MILLISECONDS)
+        if whole.start - 1 <= span.start and span.end <= whole.end + 1:
+            found += [(span.start, span.end, text) for text in own.texts_of(role)[-1:]]
+    return [text for *_, text in sorted(found, key=lambda one: one[:2])]
