@@ -9,7 +9,7 @@ since a recipe probes anyway. A cut counts within one frame.
 `--leave-one-out` tunes the thresholds on all films but one and judges that one with them, for each
 film in turn; every film is decoded once. It still flatters: the rules themselves were thought out
 while looking at films like these. `--rendered COUNT` draws so many films with hard cuts among
-flashes, whip pans, dissolves and fades, of a seed that was never used while the rules were made.
+flashes, whip pans, dissolves and fades, of a seed on which nothing was tuned.
 `--learned` judges the network as well, which needs its extra and some ten times the processor time.
 """
 

@@ -6,7 +6,7 @@ without a colour conversion. That saves up to nine tenths of the decoding. Such 
 the true ones, so they must never reach a model or an encoder. Where packets say that something
 new is shown (surges.py), all frames are decoded; where a cut still falls between two that were,
 `between` decodes what was left out there. Frames that others refer to are all decoded: without the
-B-frames among them a third is saved, and pictures drift until cuts are seen where there are none.
+B-frames among them a fifth or more is saved, and pictures drift until false cuts are seen in them.
 Where pictures for others are taken in passing (strip.py), the loop filter stays on.
 """
 
