@@ -153,7 +153,13 @@ def _mixture(
     if _same_scene(start, end) or not _differ(start, end, least, most):
         return None
     inner = np.flatnonzero((shares > 0.05) & (shares < 0.95))
-    return (int(inner[0]) - 1, int(inner[-1]) + 1) if len(inner) > 1 else None
+    if len(inner) < 2:
+        return None
+    # Shots that move drift for long: the ends are where the steep part would reach 0 and 1.
+    steep = inner[(shares[inner] > 0.1) & (shares[inner] < 0.9)]
+    steep = steep if len(steep) else inner
+    beyond = max(1, -(-len(steep) // 8))
+    return max(0, int(steep[0]) - beyond), min(len(looks) - 1, int(steep[-1]) + beyond)
 
 
 def _differ(start: Floats, end: Floats, least: float, most: float) -> bool:

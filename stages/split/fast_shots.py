@@ -198,7 +198,7 @@ def find_cuts(film: Film, tuning: Tuning) -> list[_Cut]:
             changes[max(1, index - SIDE) : index] + changes[index + 1 : index + 1 + SIDE]
         )
         # Spares the search in the middle of action; the two largest may belong to a flash.
-        if len(around) > 2 and changes[index] < around[-3]:
+        if len(around) > 2 and changes[index] < 0.8 * around[-3]:
             continue
         still = _stands_still(change, seconds, index)
         scale = _contrast(pictures[index - 1], pictures[index])
