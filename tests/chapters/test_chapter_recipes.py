@@ -139,6 +139,8 @@ class Unwritten:
 
     model, revision = "unwritten", "1"
 
+    def __init__(self, enlarge_to: int) -> None: ...
+
     def read(self, jpeg: bytes) -> list[Any]:
         return []
 
