@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is not what a property test is about.
+settings.register_profile("clipmill", deadline=None)
+settings.load_profile("clipmill")
 
 REAL_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 

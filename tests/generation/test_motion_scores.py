@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import planted
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from narrated import Eye
 
@@ -34,7 +34,6 @@ def cuts(shots: list[Span], clips: list[Span], **own: object) -> list[float]:
     return [segment.scores["cuts"] for segment in video.layer("clips")]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(400, 3000), min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(0, 11), st.integers(1, 4)), min_size=1, max_size=6),

@@ -34,7 +34,7 @@ def number_of(window: Array) -> Array:
     return window[:, 0, 0, 0] * 256.0 + window[:, 0, 0, 1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 420))
 def test_every_frame_is_judged_once_and_amid_its_neighbours(count: int) -> None:
     def judge(window: Array) -> Array:

@@ -201,7 +201,7 @@ def test_segments_share_what_was_measured(moves: Path) -> None:
     assert np.concatenate(halves)["brightness"].tolist() == all_rows["brightness"].tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=8))
 def test_a_row_depends_on_its_frame_and_the_one_before_alone(order: list[int]) -> None:
     """Whatever else was seen, and however often pictures are repeated."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.clocks import Clock, Span
@@ -110,7 +110,6 @@ def test_what_fills_no_window_follows_the_tail_rule(
     assert [(span.start, span.end) for span in windows(TEN, window, stride, tail)] == wanted
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 10**6),
     st.floats(0.05, 100, allow_nan=False),

@@ -92,7 +92,7 @@ def written(part: Part, **options: Any) -> list[Segment]:
     return SplitSemantic(Settings(**options)).process(part).video.layer("topics")
 
 
-@hypothesis(deadline=None, max_examples=60)
+@hypothesis(max_examples=60)
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=8),
     st.sampled_from(["kernel", "dip"]),

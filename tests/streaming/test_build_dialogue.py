@@ -73,7 +73,7 @@ def videos(draw: st.DrawFn) -> Part:
     return part
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     part=videos(),
     fps=st.sampled_from([0.5, 1.0, 2.0, 3.0, 29.97]),

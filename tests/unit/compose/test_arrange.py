@@ -31,7 +31,7 @@ def sources(lengths: list[int]) -> list[Source]:
 LENGTHS = st.lists(st.integers(1, 200), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LENGTHS, st.integers(0, 1000), st.sampled_from(["concat", "permute"]))
 def test_pieces_touch_and_show_every_clip_once(lengths: list[int], seed: int, how: str) -> None:
     chosen = compose_clips.Settings.model_validate({"operation": how, "seed": seed})
@@ -45,7 +45,7 @@ def test_pieces_touch_and_show_every_clip_once(lengths: list[int], seed: int, ho
     assert pieces[-1].end_frame == sum(lengths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(5, 50), min_size=1, max_size=4), st.integers(0, 1000))
 def test_a_host_is_whole_around_its_needles(lengths: list[int], seed: int) -> None:
     chosen = compose_clips.Settings(operation="insert", seed=seed)
@@ -88,7 +88,7 @@ def test_drop_keeps_order_and_never_drops_everything(strength: float, left: int)
     assert [piece.span.start for piece in pieces] == sorted(piece.span.start for piece in pieces)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 16))
 def test_shuffle_permutes_whole_segments_and_never_to_the_given_order(
     seed: int, count: int

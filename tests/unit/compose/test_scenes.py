@@ -33,7 +33,7 @@ def board(seed: int, variant: Variant = "clean", **changes: object) -> Storyboar
     return plan(chosen, variant, np.random.default_rng(seed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS)
 def test_nothing_is_painted_where_it_could_not_be_seen(seed: int) -> None:
     for scene in board(seed).scenes:
@@ -51,7 +51,7 @@ def test_nothing_is_painted_where_it_could_not_be_seen(seed: int) -> None:
             assert first.shape != second.shape or second.motion == "rotate"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS)
 def test_a_camera_move_never_cancels_or_imitates_a_motion(seed: int) -> None:
     for scene in board(seed, moving_camera=1.0).scenes:
@@ -62,7 +62,7 @@ def test_a_camera_move_never_cancels_or_imitates_a_motion(seed: int) -> None:
             assert not motions & {"grow", "shrink"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS)
 def test_neighbouring_scenes_differ_in_backdrop_and_colour(seed: int) -> None:
     scenes = board(seed).scenes
@@ -71,7 +71,7 @@ def test_neighbouring_scenes_differ_in_backdrop_and_colour(seed: int) -> None:
         assert one.things[0].colour != two.things[0].colour
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS, st.floats(-8, 8), st.floats(0, 4))
 def test_sentences_never_overlap_and_stay_inside(seed: int, lag: float, spread: float) -> None:
     planned = board(seed, min_lag=lag, max_lag=min(8.0, lag + spread), fillers=0.5)
@@ -82,7 +82,7 @@ def test_sentences_never_overlap_and_stay_inside(seed: int, lag: float, spread: 
     assert free <= planned.seconds + 0.4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_without_lag_every_scene_is_spoken_of_while_it_is_seen(seed: int) -> None:
     planned = board(seed, fillers=0.4)
@@ -96,7 +96,7 @@ def test_without_lag_every_scene_is_spoken_of_while_it_is_seen(seed: int) -> Non
         assert end < starts[line.scene + 1] / planned.fps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_sound_events_keep_clear_of_speech(seed: int) -> None:
     planned = board(seed)
@@ -109,7 +109,7 @@ def test_sound_events_keep_clear_of_speech(seed: int) -> None:
                 assert end < line.start or start > last
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_disturbances_keep_clear_of_borders(seed: int) -> None:
     for scene in board(seed).scenes:
@@ -118,7 +118,7 @@ def test_disturbances_keep_clear_of_borders(seed: int) -> None:
             assert upset.end <= scene.frames / 24 - 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_captions_name_every_slot_and_no_wrong_one(seed: int) -> None:
     for scene in board(seed).scenes:

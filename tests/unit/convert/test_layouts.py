@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.clocks import MILLISECONDS
@@ -317,7 +317,6 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(LAYOUTS)), VALUES, st.sampled_from(["json", "jsonl", "csv", "txt"]))
 def test_whatever_a_file_holds_a_layout_reads_or_refuses_it_in_words(
     layout: str, value: object, form: str

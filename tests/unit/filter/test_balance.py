@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.stages.filter.balance import Balance, Settings
@@ -39,7 +39,6 @@ def decided(rows: list[tuple[str, Row]], **caps: object) -> dict[str, str | None
     return {row["segment"]: row["reason"] for row in found}
 
 
-@settings(deadline=None)
 @given(ROWS, st.integers(1, 4), st.integers(1, 4), st.randoms())
 def test_no_cap_is_exceeded_and_nothing_is_dropped_that_had_room(
     rows: list[Row], per_video: int, per_topic: int, random: object

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.errors import InputError, ModelError
@@ -51,7 +51,6 @@ def reasons(segments: pa.Table, **own: object) -> dict[str, str | None]:
     return {row["segment"]: row["reason"] for row in found}
 
 
-@settings(deadline=None)
 @given(CORNERS, st.sampled_from(["", "video", "topic"]), st.integers(1, 7), st.randoms())
 def test_what_goes_has_a_better_twin_and_what_stays_has_none(
     clips: list[tuple[float, str, str | None]], within: str, block: int, random: object

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.errors import RecipeError
@@ -62,7 +62,6 @@ def test_undeclared_and_unused_variables_are_refused(tmp_path: Path) -> None:
             load_prompt(str(file))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(), max_size=200))
 def test_quoted_text_cannot_close_its_quotation(text: str) -> None:
     head, *lines, tail = quote(text).split("\n")

@@ -7,7 +7,7 @@ import random
 
 import pytest
 from fake_teacher import MALFORMED, FakeTeacher, captioned, captions, part_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.errors import ReplyMismatch
@@ -35,7 +35,6 @@ def staged(teacher: FakeTeacher) -> CaptionClip:
     return stage
 
 
-@settings(deadline=None)
 @given(
     first=st.dictionaries(st.sampled_from(NAMES), FATES),
     second=st.dictionaries(st.sampled_from(NAMES), FATES),
@@ -69,7 +68,6 @@ def test_no_caption_lands_on_another_clip_and_every_clip_is_captioned_or_counted
             assert ("rejected_caption" in segment.labels) is not reached
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), unique=True), st.lists(st.sampled_from("abcdxy")))
 def test_matching_partitions_the_requests_and_counts_every_reply(
     asked: list[str], answered: list[str]

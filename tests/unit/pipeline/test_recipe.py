@@ -284,7 +284,7 @@ def recipes(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(recipes())
 def test_a_resolved_recipe_loads_to_itself(
     tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any]
@@ -312,7 +312,7 @@ def test_a_resolved_recipe_loads_to_itself(
 TEXT = st.text(st.characters(exclude_characters="\x85\u2028\u2029"), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | TEXT | NUMBERS,

@@ -30,7 +30,7 @@ from tests.unit.pipeline.selfcheck_cases import (
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_wording_of_a_caption_is_read_as_the_scene_it_was_written_of(seed: int) -> None:
     scene = random_scene(np.random.default_rng(seed), 72, PLAN)
     told = tell(Storyboard(64, 48, FPS, (scene,)), "film", 0).scenes[0]

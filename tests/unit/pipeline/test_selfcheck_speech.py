@@ -54,7 +54,7 @@ words = st.lists(st.sampled_from("abc"), max_size=9)
 
 
 @given(words, words)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_an_alignment_uses_every_word_once_in_order_and_costs_the_same_both_ways(
     one: list[str], two: list[str]
 ) -> None:

@@ -38,7 +38,7 @@ names = st.text(
 ).filter(lambda name: not name.endswith("/"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(names, st.binary(max_size=1500)), max_size=5),
     st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
@@ -50,7 +50,7 @@ def test_members_are_those_that_tarfile_finds(entries: list[tuple[str, bytes]], 
     assert [(m.name.rstrip("/"), m.offset, m.size) for m in read(data)] == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_tar_is_refused_or_stays_within_the_file(data: st.DataObject) -> None:
     good = bytearray(tar(("a.mp4", b"x" * 700), ("b" * 120 + ".json", b"{}"), ("c.txt", b"c")))

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmill.schemas.clocks import Clock, Span
@@ -66,7 +66,6 @@ def test_a_question_at_odds_with_itself_is_refused(fault: dict[str, Any], named:
     assert found is not None and named in found
 
 
-@settings(deadline=None)
 @given(st.floats(0, 5.005), st.floats(0, 5.005))
 def test_evidence_the_contract_accepts_lies_inside_the_clip(start: float, end: float) -> None:
     evidence = {"start": start, "end": end}

@@ -89,7 +89,7 @@ def asked(part: Part, **more: object) -> Video:
     return TemplateQa(TemplateQa.Settings.model_validate(chosen)).process(part).video
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(clips(), st.integers(0, 3))
 def test_every_answer_is_right_and_its_evidence_in_place(part: Part, seed: int) -> None:
     video = asked(part, seed=seed)
@@ -193,7 +193,6 @@ def phrase_fits(phrase: str, labels: dict[str, str]) -> bool:
     return phrase == f"the {labels.get('brightness')} part"
 
 
-@settings(deadline=None)
 @given(clips())
 def test_the_same_facts_give_the_same_questions(part: Part) -> None:
     def questions(video: Video) -> list[list[Sample]]:

@@ -6,7 +6,7 @@ import random
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -20,7 +20,6 @@ from clipmill.stages.rewrite.perturb_timeline import PerturbTimeline, Settings
 TEXTS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(TEXTS, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_a_telling_in_another_order_has_exactly_so_many_pairs_the_wrong_way_round(
     texts: list[str], steps: int, rng: random.Random
@@ -39,7 +38,6 @@ def test_a_telling_in_another_order_has_exactly_so_many_pairs_the_wrong_way_roun
         assert wrong == steps
 
 
-@settings(deadline=None)
 @given(TEXTS, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_one_word_in_so_many_texts_is_another_of_its_kind(
     letters: list[str], steps: int, rng: random.Random
@@ -58,7 +56,6 @@ def test_one_word_in_so_many_texts_is_another_of_its_kind(
         assert was in words
 
 
-@settings(deadline=None)
 @given(TEXTS, st.lists(st.sampled_from("abxyz"), max_size=5), st.integers(1, 4))
 def test_parts_of_other_videos_take_the_place_of_so_many_and_one_stays(
     texts: list[str], foreign: list[str], steps: int
@@ -73,7 +70,6 @@ def test_parts_of_other_videos_take_the_place_of_so_many_and_one_stays(
     assert len(changed) == len(set(changed)) == steps and set(changed) <= able
 
 
-@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_outside_the_edited_words_two_texts_are_one(one: list[str], two: list[str]) -> None:
     start, end = edited_span(" ".join(one), " ".join(two))

@@ -11,7 +11,7 @@ from clipmill.schemas.records import Video
 from tests.unit.schemas.record_strategies import videos
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(videos)
 def test_any_video_survives_arrow(video: Video) -> None:
     column = pa.array([to_arrow(video)], type=arrow_type(Video), from_pandas=False)
@@ -19,7 +19,7 @@ def test_any_video_survives_arrow(video: Video) -> None:
     assert repr(to_arrow(again)) == repr(to_arrow(video))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(videos)
 def test_dictionary_order_does_not_change_the_bytes(video: Video) -> None:
     before = to_arrow(video)

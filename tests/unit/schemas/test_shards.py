@@ -29,7 +29,7 @@ def test_names_that_differ_only_in_what_a_slug_drops_stay_apart() -> None:
     assert video_key("a/b.mp4") != video_key("a_b.mp4") != video_key("A/B.mp4")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(videos)
 def test_the_manifest_of_any_clip_is_json_and_hides_the_source_path(video: Video) -> None:
     video.source = "/home/someone/secret-place/movie.mp4"

@@ -31,14 +31,14 @@ def content(library: list[Video]) -> str:
     return repr(to_arrow(library))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(libraries)
 def test_any_library_survives_the_tables_and_parquet(library: list[Video]) -> None:
     tables = {name: parquet(table) for name, table in flatten(library).items()}
     assert content(unflatten(tables)) == content(library)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(libraries, st.randoms(use_true_random=False))
 def test_the_order_of_rows_below_videos_does_not_matter(
     library: list[Video], shuffle: random.Random

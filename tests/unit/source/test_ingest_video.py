@@ -215,7 +215,7 @@ def test_a_remote_folder_and_a_remote_manifest_are_read_alike() -> None:
     assert video.side_files == {"subtitles": "memory://bucket/x/b.vtt"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.dictionaries(
