@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import sound, words_of
+from heard import sound, words_of
 from hypothesis import given
 from hypothesis import strategies as st
 from narrated import LAGGING, part_of, rendered

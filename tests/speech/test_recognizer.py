@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import errors, heard_words, sound, words_of
+from heard import errors, heard_words, sound, words_of
 
 from clipmill.schemas.clocks import MILLISECONDS, Span
 from clipmill.schemas.errors import RecipeError

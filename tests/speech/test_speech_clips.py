@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import sound
+from heard import sound
 from narrated import LAGGING, part_of, rendered, vtt
 from tiny_language_model import STOCK, sentence, write_tiny_language_model
 

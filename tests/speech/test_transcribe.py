@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pysubs2
 import pytest
-from conftest import errors, words_of
+from heard import errors, words_of
 from pydantic import ValidationError
 
 from clipmill.schemas.clocks import MILLISECONDS

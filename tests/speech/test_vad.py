@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sound
+from heard import sound
 from hypothesis import given
 from hypothesis import strategies as st
 

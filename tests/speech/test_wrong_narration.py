@@ -12,7 +12,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from conftest import sound
+from heard import sound
 from narrated import rendered, vtt
 
 from clipmill.schemas.clocks import MILLISECONDS
