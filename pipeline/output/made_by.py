@@ -21,7 +21,8 @@ class MadeBy(TypedDict):
 
 
 def keep_made_by(store: Store, made: MadeBy) -> None:
-    store.put(KEY, json.dumps(made, indent=1, sort_keys=True).encode())
+    """In the order of the recipe: of a profile's rules the first that fails is the reason."""
+    store.put(KEY, json.dumps(made, indent=1).encode())
 
 
 def made_by(store: Store) -> MadeBy | None:
