@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, TypedDict
 
+from clipmill.pipeline.output import pack, tables
 from clipmill.pipeline.store.store import Store
 from clipmill.schemas.errors import InputError
 
 KEY = "recipe.json"
-_ALSO = ("tables/manifest.json", "shards/manifest.json")  # an output may have been moved in parts
 
 
 class MadeBy(TypedDict):
@@ -38,6 +38,7 @@ def opened(out: str) -> Store:
     Nothing is created, so that a misspelt path leaves no folder behind.
     """
     store = Store.open(out, existing=True)
-    if not any(store.exists(key) for key in (KEY, *_ALSO)):
+    # Any of the three will do: an output may have been moved in parts.
+    if not any(store.exists(key) for key in (KEY, tables.MANIFEST, pack.MANIFEST)):
         raise InputError("this is no output of a run", input=out, cure="check the path")
     return store

@@ -42,21 +42,22 @@ def published(file: str, layout: Layout) -> Published:
 def revision_of(file: str) -> str:
     """Digest of a file's bytes, without parsing them."""
     with local(file) as path:
-        return _digest(_read(path, file))
+        return _digest(bounded(path, file))
 
 
 @lru_cache(maxsize=8)
 def _parsed(path: Path, size: int, modified: int, layout: Layout, file: str) -> Published:
-    data = _read(path, file)
+    data = bounded(path, file)
     form = file.rpartition(".")[2].lower()
     return Published(read_annotations(data, form, layout, file), _digest(data))
 
 
-def _read(path: Path, file: str) -> bytes:
+def bounded(path: Path, file: str) -> bytes:
+    """The bytes of a file beside or of annotations; raises InputError past `MAX_BYTES`."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise InputError(
-            f"the annotations have {size >> 20} MB",
+            f"the file has {size >> 20} MB",
             cure=f"files up to {MAX_BYTES >> 20} MB are read; split it",
             input=file,
             stage="import_annotations",

@@ -71,8 +71,7 @@ class Dedup(Decision[Settings]):
     def identity(self) -> dict[str, Any]:
         own = super().identity()
         if self.settings.reference:  # it counts by what is in it, wherever it lies
-            digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self._files()]
-            own["settings"]["reference"] = digests
+            own["settings"]["reference"] = [_digest(file) for file in self._files()]
         return own
 
     def decide(self, segments: pa.Table) -> pa.Table:
@@ -139,6 +138,11 @@ class Dedup(Decision[Settings]):
                 stage=self.name(),
             )
         return found
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def near(asked: Vectors, known: Vectors, threshold: float) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from clipmill.schemas.records import Part
@@ -38,11 +39,11 @@ class CountCuts(Stage[Settings]):
     def process(self, part: Part) -> Part:
         settings = self.settings
         shots = [shot.span for shot in part.video.layer(settings.shots)]
+        starts = np.array([shot.start_s for shot in shots])
+        ends = np.array([shot.end_s for shot in shots])
         for segment in part.video.layer(settings.layer):
             span = segment.span
-            held = sum(
-                min(span.end_s, shot.end_s) - max(span.start_s, shot.start_s) > settings.edge_s
-                for shot in shots
-            )
-            segment.scores[settings.name] = float(max(0, held - 1))
+            held = np.minimum(ends, span.end_s) - np.maximum(starts, span.start_s)
+            count = int(np.count_nonzero(held > settings.edge_s))
+            segment.scores[settings.name] = float(max(0, count - 1))
         return part

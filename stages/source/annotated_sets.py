@@ -26,7 +26,7 @@ from clipmill.schemas.errors import InputError, MediaError
 from clipmill.schemas.records import Video
 from clipmill.stages.convert.annotation_rows import Layout, Names, Row, seconds
 from clipmill.stages.convert.layouts import LAYOUTS
-from clipmill.stages.convert.open_annotations import published
+from clipmill.stages.convert.open_annotations import bounded, published
 from clipmill.stages.media.source import local, local_path
 
 UNNAMED = "rows-without-a-video"
@@ -133,7 +133,7 @@ def _media(found: AnnotatedSet, extensions: Iterable[str]) -> dict[str, str]:
 def _durations(file: str) -> dict[str, float]:
     """Name -> seconds, from an object of numbers, or rows with a name and a length."""
     with local(file) as path:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = bounded(path, file).decode("utf-8-sig", errors="replace")
     rows: Iterable[Mapping[str, Any]]
     try:
         if file.lower().endswith((".csv", ".tsv")):
